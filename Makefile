@@ -1,0 +1,82 @@
+# Needs make and Python 3.11 or newer with pip and venv; `make` alone lists the targets.
+
+PYTHON ?= python3
+# Flags for `jackfield serve`, as in: make serve ARGS="--port 9000"
+ARGS ?=
+# Flags for pytest, as in: make test PYTEST_ARGS="-k plugins -x"
+PYTEST_ARGS ?= -n 2
+PYTEST_FULL_ARGS ?= --timeout 900
+
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := $(patsubst %/pyproject.toml,%,kernel/pyproject.toml $(wildcard plugins/*/pyproject.toml))
+INTEROP := tests/interop
+NODE_MODULES := $(if $(wildcard $(INTEROP)/package.json),$(if $(shell command -v npm),$(INTEROP)/node_modules/.installed))
+
+# The uv on PATH if it runs, else one of the project's own.
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/bin/uv)
+export UV_PYTHON_DOWNLOADS := never
+
+PYTHON_CHECK := import sys; ok = sys.version_info >= (3, 11); \
+	ok or sys.stderr.write("jackfield needs Python 3.11 or newer, $(PYTHON) is %d.%d: make PYTHON=/path/to/python\n" % sys.version_info[:2]); \
+	sys.exit(not ok)
+define need_python
+@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: make PYTHON=/path/to/python" >&2; exit 1; }
+@$(PYTHON) -c '$(PYTHON_CHECK)'
+endef
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install serve test test-full lint lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## make .venv with all packages, editable, and the locked tools
+
+serve: install ## start a server: make serve ARGS="--port 9000"
+	$(BIN)/jackfield serve $(ARGS)
+
+test: install $(NODE_MODULES) ## run the tests: make test PYTEST_ARGS="-k plugins"
+	$(BIN)/pytest -m "not full" $(PYTEST_ARGS)
+
+test-full: install $(NODE_MODULES) ## run the large tests only
+	$(BIN)/pytest -m full $(PYTEST_FULL_ARGS)
+
+lint: install ## check style, types, layers and licences
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	@for package in $(PACKAGES); do cmp LICENSE $$package/LICENSE || exit 1; done
+
+lock: $(UV) ## move requirements.lock to the newest versions allowed
+	$(UV) lock --python $(PYTHON) --upgrade
+	@printf '%s\n' '# Made by `make lock`. Versions and hashes of all that the workspace uses: every extra, every group.' > requirements.lock
+	$(UV) export --python $(PYTHON) --frozen --quiet --format requirements-txt --no-header \
+		--all-packages --all-extras --all-groups --no-emit-workspace >> requirements.lock
+
+clean: ## remove what make made
+	rm -rf $(VENV) .tools uv.lock dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .coverage .coverage.* htmlcov $(INTEROP)/node_modules
+	find kernel plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.tools/bin/uv:
+	$(need_python)
+	$(PYTHON) -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9,<0.14'
+
+$(BIN)/python:
+	$(need_python)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# The packages build with the hatchling of the lock, so nothing unlocked is fetched.
+$(VENV)/.installed: requirements.lock $(PACKAGES:=/pyproject.toml) | $(UV) $(BIN)/python
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	$(UV) pip check --quiet --python $(BIN)/python
+	@touch $@
+
+$(INTEROP)/node_modules/.installed: $(INTEROP)/package.json $(INTEROP)/package-lock.json
+	cd $(INTEROP) && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
