@@ -1,0 +1,207 @@
+"""JSON as the wire wants it: strict on the way in, never silently wrong on the way out.
+
+Buffers travel beside the text, as in a Socket.IO binary packet: `{"_placeholder":true,"num":n}` stands
+where the n-th belongs. `Json` is such a pair; all that leaves the server is one.
+
+Numbers: NaN and infinities are refused both ways; so are integers beyond ±(2^53−1), which a JavaScript
+client could not hold. orjson turns integers beyond 64 bits into floats, so a text with a run of sixteen
+digits is read a second time, by a parser that shows every integer as it was written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Final, NoReturn, TypeAlias, cast
+
+import orjson
+from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from jackfield._errors import Code, CodecError, EncodeError, JsonSyntaxError
+
+Value: TypeAlias = "None | bool | int | float | str | bytes | list[Value] | dict[str, Value]"
+"""What a message can hold: JSON's values, and bytes for Buffers."""
+
+MAX_SAFE_INTEGER: Final = 2**53 - 1
+MAX_BUFFERS: Final = 10
+"""Stock Socket.IO clients refuse a packet with more attachments."""
+
+_LONG_NUMBER: Final = re.compile(rb"\d{16}")
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_PLACEHOLDER: Final = re.compile(rb'\{"_placeholder":true,"num":(\d+)\}')
+_PLACEHOLDER_MARK: Final = b'"_placeholder":true'
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """One encoded value: JSON text, and the Buffers that its placeholders name."""
+
+    text: bytes
+    buffers: tuple[bytes, ...] = ()
+
+    def value(self) -> Value:
+        """Return the value again, with the Buffers in their places."""
+        parsed = orjson.loads(self.text) if not _LONG_NUMBER.search(self.text) else json.loads(self.text)
+        return _put_back(parsed, self.buffers) if self.buffers else cast(Value, parsed)
+
+    def renumbered(self, offset: int) -> bytes:
+        """Return the text with every placeholder's number raised by `offset`."""
+        if not self.buffers or not offset:
+            return self.text
+        # A quote inside a JSON string is escaped, so the pattern meets real placeholders only.
+        return _PLACEHOLDER.sub(lambda m: placeholder(int(m[1]) + offset), self.text)
+
+
+def placeholder(number: int) -> bytes:
+    """Return the text that stands where Buffer `number` belongs."""
+    return b'{"_placeholder":true,"num":%d}' % number
+
+
+def loads(text: bytes, max_depth: int) -> Value:
+    """Parse JSON from a client.
+
+    Args:
+        text: UTF-8.
+        max_depth: How many arrays and objects may stand inside one another.
+
+    Raises:
+        JsonSyntaxError: It is not JSON, or not UTF-8, or has NaN or an infinity.
+        CodecError: It is nested too deeply (`resource_exhausted`), or has an integer beyond ±(2^53−1)
+            (`invalid_argument`).
+    """
+    brackets = text.count(b"[") + text.count(b"{")
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        if brackets > max_depth and _text_depth_exceeds(text, max_depth):
+            _too_deep(max_depth)
+        raise JsonSyntaxError(f"{error.msg} at byte {error.pos}") from None
+    if brackets > max_depth:
+        check_depth(value, max_depth)
+    if _LONG_NUMBER.search(text):
+        json.loads(text, parse_int=_safe_integer)
+    return cast(Value, value)
+
+
+def dumps(value: object) -> Json:
+    """Encode any value of the server's own: JSON's types, bytes, models, dataclasses, dates, UUIDs and the like.
+
+    Raises:
+        EncodeError: It has NaN, an infinity, an integer beyond ±(2^53−1), a cycle, or something that is no data.
+    """
+    buffers: list[bytes] = []
+    try:
+        text = orjson.dumps(to_plain(value, buffers))
+    except (TypeError, RecursionError, PydanticSerializationError) as error:
+        raise EncodeError(str(error)) from error
+    return checked(text, buffers)
+
+
+def checked(text: bytes, buffers: list[bytes]) -> Json:
+    """Return the pair as `Json` after the checks that a serialiser does not make.
+
+    Raises:
+        EncodeError: An integer beyond ±(2^53−1), or data that a client would take for a placeholder.
+    """
+    check_integers(text)
+    if buffers and text.count(_PLACEHOLDER_MARK) != len(buffers):
+        raise EncodeError("a value with Buffers has a field '_placeholder', which clients take for a Buffer")
+    return Json(text, tuple(buffers))
+
+
+def check_integers(text: bytes) -> None:
+    """Raise `EncodeError` if the JSON text of the server's own has an integer beyond ±(2^53−1)."""
+    if _LONG_NUMBER.search(text):
+        try:
+            json.loads(text, parse_int=_safe_integer)
+        except CodecError as error:
+            raise EncodeError(error.message) from None
+
+
+def to_plain(value: object, buffers: list[bytes]) -> object:
+    """Return `value` in orjson's own types; bytes are put into `buffers`, and a placeholder in their place."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise EncodeError(f"{value} is not a number that JSON has")
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        buffers.append(bytes(value))
+        return {"_placeholder": True, "num": len(buffers) - 1}
+    if isinstance(value, dict):
+        return {_key(k): to_plain(v, buffers) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_plain(v, buffers) for v in value]
+    if hasattr(kind, "__pydantic_serializer__"):
+        return to_plain(kind.__pydantic_serializer__.to_python(value, by_alias=True), buffers)
+    return to_plain(to_jsonable_python(value), buffers)
+
+
+def check_depth(value: object, max_depth: int) -> None:
+    """Raise `CodecError` if more than `max_depth` arrays and objects stand inside one another."""
+    level = [value]
+    for _ in range(max_depth):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, list | dict)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, list | dict)
+        ]
+        if not level:
+            return
+    _too_deep(max_depth)
+
+
+def holds_buffers(value: Value) -> bool:
+    """Tell whether bytes stand anywhere in the value."""
+    if isinstance(value, bytes):
+        return True
+    if isinstance(value, dict):
+        return any(map(holds_buffers, value.values()))
+    return isinstance(value, list) and any(map(holds_buffers, value))
+
+
+def _key(key: object) -> str:
+    if isinstance(key, str):
+        return key
+    if isinstance(key, int) and not isinstance(key, bool):
+        return str(key)
+    raise EncodeError(f"an object's key must be a string, not {key!r}")
+
+
+def _put_back(value: object, buffers: tuple[bytes, ...]) -> Value:
+    if isinstance(value, dict):
+        if value.get("_placeholder") is True:
+            return buffers[value["num"]]
+        return {k: _put_back(v, buffers) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_put_back(v, buffers) for v in value]
+    return cast(Value, value)
+
+
+def _safe_integer(digits: str) -> int:
+    # The length is asked first: int() of very many digits is slow, and refused by Python past 4,300.
+    if len(digits) > len("-9007199254740991") or abs(int(digits)) > MAX_SAFE_INTEGER:
+        raise CodecError(
+            Code.INVALID_ARGUMENT,
+            "An integer is beyond ±(2^53−1), which JSON clients cannot hold: send it as a string.",
+        )
+    return int(digits)
+
+
+def _text_depth_exceeds(text: bytes, max_depth: int) -> bool:
+    depth = 0
+    for byte in re.finditer(rb"[\[\]{}]", _STRING.sub(b"", text)):
+        depth += 1 if byte[0] in b"[{" else -1
+        if depth > max_depth:
+            return True
+    return False
+
+
+def _too_deep(max_depth: int) -> NoReturn:
+    raise CodecError(Code.RESOURCE_EXHAUSTED, f"The data is nested more than {max_depth} levels deep (limits.depth).")
