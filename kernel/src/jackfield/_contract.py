@@ -1,0 +1,187 @@
+"""What a function's signature promises: its kind, what it takes, what it gives.
+
+A contract is compiled once, when its plugin is loaded. A call then only runs what was compiled.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+from enum import StrEnum
+from typing import Any, NoReturn
+
+import orjson
+from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+
+from jackfield import _json
+from jackfield._errors import CallError, Code, ContractError, Detail, EncodeError
+from jackfield._json import Json, Value
+from jackfield._schema import compile_schema
+
+Handler = Callable[..., object]
+
+_MAX_DETAILS = 50
+_STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
+
+
+class Kind(StrEnum):
+    """Who sends a stream in a call: nobody, the server, the client, or both."""
+
+    UNARY = "unary"
+    SERVER = "server"
+    CLIENT = "client"
+    BOTH = "both"
+
+
+class Contract:
+    """The compiled promise of one function.
+
+    Args:
+        handler: The author's function: `(call)` or `(call, data)`, every part annotated. Where `data` has a default,
+            a call without data gets it.
+
+    Raises:
+        ContractError: The signature does not say enough, or says what cannot be checked or described.
+
+    Attributes:
+        kind: Who sends a stream.
+        threaded: Whether it is a plain `def`, which runs in a worker thread.
+        takes_data: Whether it has a parameter for the argument.
+        input_schema: JSON Schema (2020-12) of the argument.
+        output_schema: JSON Schema (2020-12) of the result.
+    """
+
+    def __init__(self, handler: Handler) -> None:
+        self._where = _place(handler)
+        hints = self._hints(handler)
+        parameters = list(inspect.signature(handler).parameters.values())
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        if not 1 <= len(parameters) <= 2 or any(p.kind not in positional for p in parameters):
+            self._refuse("takes (call) or (call, data), and nothing else")
+        self.takes_data = len(parameters) == 2
+        self._default = parameters[1].default if self.takes_data else inspect.Parameter.empty
+        data_type = self._annotation(hints, parameters[1].name) if self.takes_data else None
+        result_type = self._annotation(hints, "return")
+        self.kind = _kind(data_type, result_type)
+        self.threaded = not inspect.iscoroutinefunction(handler) and not inspect.isasyncgenfunction(handler)
+        if self.kind is not Kind.UNARY:
+            self._refuse(f"is a stream ({self.kind}); this version of the kernel serves unary functions only")
+        argument, self.input_schema = self._adapter(data_type, "validation")
+        result, self.output_schema = self._adapter(result_type, "serialization")
+        input_validator, _ = compile_schema(argument)
+        self._validate_python = input_validator.validate_python
+        self._validate_json = input_validator.validate_json
+        output_validator, output_serializer = compile_schema(result)
+        self._validate_result = output_validator.validate_python
+        self._to_json = output_serializer.to_json
+
+    def validate(self, data: Value, *, buffers: bool) -> object:
+        """Return the argument as the function's type.
+
+        Args:
+            data: The unpacked data of the envelope.
+            buffers: Whether it may hold Buffers. Where it holds none, pydantic's rules for JSON apply, so that
+                a strict model takes an ISO date.
+
+        Raises:
+            CallError: `invalid_argument` with one detail a fault.
+        """
+        if not self.takes_data:
+            if data is not None:
+                raise CallError(Code.INVALID_ARGUMENT, "This function takes no data.")
+            return None
+        if data is None and self._default is not inspect.Parameter.empty:
+            return self._default
+        try:
+            if buffers and _json.holds_buffers(data):
+                return self._validate_python(data)
+            return self._validate_json(orjson.dumps(data))
+        except ValidationError as error:
+            raise _invalid(error) from None
+
+    def dump(self, result: object) -> Json:
+        """Return the result as the wire carries it.
+
+        Raises:
+            EncodeError: The result is not what the function promised, or cannot be sent.
+        """
+        buffers: list[bytes] = []
+        try:
+            text = self._to_json(self._validate_result(result), context=buffers, by_alias=True, warnings="error")
+        except ValidationError as error:
+            raise EncodeError(f"the result is not what the function promises: {_summary(error)}") from None
+        except (PydanticSerializationError, RecursionError) as error:
+            raise EncodeError(f"the result cannot be sent: {error}") from error
+        if b"NaN" in text or b"Infinity" in text:
+            _refuse_non_finite(text)
+        return _json.checked(text, buffers)
+
+    def _hints(self, handler: Handler) -> Mapping[str, object]:
+        try:
+            return typing.get_type_hints(handler, include_extras=True)
+        except Exception as error:
+            raise ContractError(
+                f"{self._where}: an annotation cannot be resolved: {error}", kind=type(error).__name__
+            ) from error
+
+    def _annotation(self, hints: Mapping[str, object], name: str) -> object:
+        if name in hints:
+            return hints[name]
+        what = "its result" if name == "return" else f"parameter {name!r}"
+        self._refuse(f"has no annotation for {what}; write the type, or typing.Any for anything at all")
+
+    def _adapter(
+        self, annotation: object, mode: typing.Literal["validation", "serialization"]
+    ) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+        what = "argument" if mode == "validation" else "result"
+        try:
+            adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+            return adapter, adapter.json_schema(mode=mode)
+        except (PydanticSchemaGenerationError, PydanticUserError) as error:
+            raise ContractError(
+                f"{self._where}: the type of its {what} cannot be checked or described: {error.message}",
+                kind=type(error).__name__,
+            ) from error
+
+    def _refuse(self, problem: str) -> NoReturn:
+        raise ContractError(f"{self._where} {problem}")
+
+
+def _place(handler: Handler) -> str:
+    code = getattr(inspect.unwrap(handler), "__code__", None)
+    name = getattr(handler, "__qualname__", repr(handler))
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name
+
+
+def _kind(data_type: object, result_type: object) -> Kind:
+    client = typing.get_origin(data_type) in _STREAMS
+    server = typing.get_origin(result_type) in _STREAMS
+    return {
+        (False, False): Kind.UNARY,
+        (False, True): Kind.SERVER,
+        (True, False): Kind.CLIENT,
+        (True, True): Kind.BOTH,
+    }[client, server]
+
+
+def _invalid(error: ValidationError) -> CallError:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    details: list[Detail] = [
+        {"path": list(fault["loc"]), "type": fault["type"], "message": fault["msg"]} for fault in faults[:_MAX_DETAILS]
+    ]
+    count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
+    return CallError(Code.INVALID_ARGUMENT, f"The data does not fit: {count}, see details.", details=details)
+
+
+def _summary(error: ValidationError) -> str:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)[:3]
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'result'}: {fault['msg']}" for fault in faults)
+
+
+def _refuse_non_finite(text: bytes) -> None:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise EncodeError("the result holds NaN or an infinity, which JSON does not have") from None

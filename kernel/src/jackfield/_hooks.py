@@ -1,0 +1,202 @@
+"""Every hook that a plugin may implement, in the order in which a server comes to them.
+
+Mark an implementation with `@jackfield.hookimpl` and give it the hook's name. It may leave out arguments that
+it does not need. Whether a hook is a coroutine function or a plain one is part of its specification, and is
+checked when the plugin is loaded.
+
+Where several plugins implement a hook, they are asked in the order in which the plugins start: dependencies
+first, then by name. `@hookimpl(tryfirst=True)` and `trylast=True` move one to an end. Wrappers are not
+supported; to wrap calls there is `jackfield_call`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol, TypeAlias
+
+import pluggy
+from pydantic import BaseModel
+
+from jackfield._call import Call, Client, FunctionInfo, Kernel
+from jackfield._errors import CallError
+from jackfield._identity import Handshake, Principal
+from jackfield._service import Service
+
+PROJECT: Final = "jackfield"
+
+hookspec: Final = pluggy.HookspecMarker(PROJECT)
+hookimpl: Final = pluggy.HookimplMarker(PROJECT)
+"""Marks a function of a plugin as the implementation of the hook that it is named after."""
+
+Proceed: TypeAlias = Callable[[], Awaitable[object]]
+"""What `jackfield_call` awaits to let the call go on; it returns what the function returned."""
+
+
+class Observer(Protocol):
+    """What `jackfield_observe` returns: told of every call, never able to change one."""
+
+    def started(self, call: Call) -> None:
+        """A call was found, is allowed, and is about to run."""
+
+    def ended(self, call: Call, error: CallError | None) -> None:
+        """The call is over; `error` is what its caller was told, if it failed."""
+
+
+# ------------------------------------------------------------------- loading
+
+
+@hookspec
+def jackfield_settings() -> type[BaseModel]:
+    """Return the pydantic model of the plugin's configuration, the table `[plugins.<name>]`.
+
+    When: once, after the import. Each plugin is asked by itself. A plugin without this hook takes no settings, and
+    a table for it is a fault. Give the model `extra="forbid"`, so that a mistyped key is one too.
+    An exception quarantines the plugin.
+    """
+    raise AssertionError
+
+
+@hookspec
+def jackfield_services(settings: Any) -> Sequence[Service]:
+    """Return the plugin's services.
+
+    When: once, after its settings were validated. Each plugin is asked by itself. Their namespaces are those
+    that the plugin's metadata declares, no more and no fewer. A plugin of hooks alone leaves this one out.
+    An exception, or a function whose signature is no contract, quarantines the plugin.
+
+    Args:
+        settings: An instance of the plugin's own model, or None if it has none.
+    """
+    raise AssertionError
+
+
+# ------------------------------------------------------------------- starting and stopping
+
+
+@hookspec
+async def jackfield_startup(kernel: Kernel, settings: Any) -> None:
+    """Make ready what the plugin needs: connections, caches, background tasks.
+
+    When: once, before the server listens. Plugins that do not depend on one another start side by side. Functions
+    cannot be invoked yet. An exception, or more than `server.start_timeout` seconds, quarantines the plugin.
+
+    Args:
+        kernel: The kernel that is starting; it may be kept.
+        settings: As for `jackfield_services`.
+    """
+    raise AssertionError
+
+
+@hookspec
+async def jackfield_shutdown(kernel: Kernel) -> None:
+    """Give back what `jackfield_startup` took.
+
+    When: once, after the last call has ended, in the reverse of the starting order, and only where the plugin
+    started. An exception is logged; after `server.stop_timeout` seconds it is abandoned and named in the log.
+
+    Args:
+        kernel: As for `jackfield_startup`.
+    """
+    raise AssertionError
+
+
+# ------------------------------------------------------------------- connections
+
+
+@hookspec
+async def jackfield_authenticate(handshake: Handshake) -> Principal | None:
+    """Tell who is connecting.
+
+    When: once for each connection, before anything reaches it. The first result that is not None wins. As soon as
+    one plugin implements this hook, a client that nobody recognises is refused as `unauthenticated`. Raise
+    `CallError` to refuse with a code of your own; any other exception refuses with `internal` and an `error_id`.
+    All plugins together have `limits.auth_timeout` seconds.
+
+    Args:
+        handshake: What the client showed.
+    """
+    raise AssertionError
+
+
+@hookspec
+async def jackfield_connect(client: Client, principal: Principal | None) -> None:
+    """A client has connected.
+
+    When: once for each connection, after authentication, before its first call. All implementations run; an
+    exception is logged and changes nothing.
+
+    Args:
+        client: The client, which can be sent events already.
+        principal: Who it is, if that was asked.
+    """
+    raise AssertionError
+
+
+@hookspec
+async def jackfield_disconnect(client: Client, reason: str) -> None:
+    """A client has gone.
+
+    When: exactly once for each connection that `jackfield_connect` was told of. All implementations run; an
+    exception is logged and changes nothing.
+
+    Args:
+        client: The client; events to it go nowhere.
+        reason: Why, in Socket.IO's words, such as `client disconnect` or `transport close`.
+    """
+    raise AssertionError
+
+
+# ------------------------------------------------------------------- calls
+
+
+@hookspec
+def jackfield_authorize(principal: Principal | None, function: FunctionInfo) -> bool | None:
+    """Tell whether the principal may call the function.
+
+    When: for every call, and for every function that `api.system` lists, so be quick. False from any plugin denies;
+    True and None do not. What is denied looks as if it did not exist. Raise `CallError("permission_denied", …)`
+    where the caller may know of it. Any other exception denies, and is logged.
+
+    Args:
+        principal: Who calls, or None.
+        function: What is called.
+    """
+    raise AssertionError
+
+
+@hookspec
+def jackfield_admit(call: Call) -> None:
+    """Let a call in, or raise `CallError` to turn it away: rate limits, maintenance, quotas.
+
+    When: for every call that is allowed, before its data is unpacked; be quick. Any exception that is no
+    `CallError` is answered with `internal` and an `error_id`.
+
+    Args:
+        call: The call.
+    """
+    raise AssertionError
+
+
+@hookspec
+def jackfield_observe() -> Observer:
+    """Return an object that is told when calls start and end: metrics, logs, traces.
+
+    When: once, at the start. Its methods are called for every call; be quick. An exception in them is logged, once a
+    second at the most, and changes nothing.
+    """
+    raise AssertionError
+
+
+@hookspec
+async def jackfield_call(call: Call, proceed: Proceed) -> object:
+    """Wrap a call: `return await proceed()`, with what has to be around it.
+
+    When: for every call, around the function and after its argument was validated. The first plugin is the outermost.
+    What is returned is validated as the function's result. An exception is the function's exception. This is the
+    costly seam: where watching is enough use `jackfield_observe`, where refusing is enough `jackfield_admit`.
+
+    Args:
+        call: The call.
+        proceed: Runs what is inside; await it once.
+    """
+    raise AssertionError
