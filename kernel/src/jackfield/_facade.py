@@ -1,0 +1,193 @@
+"""The one place that speaks with pluggy: every hook as a typed method.
+
+pluggy keeps the specifications, checks implementations against them and knows their order. It does not call
+them: one implementation that raises must not lose the results of the others, and each fault needs its
+plugin's name, so implementations are called one by one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pluggy
+from pydantic import BaseModel
+
+from jackfield import _hooks
+from jackfield._call import Call, Client, FunctionInfo, Kernel
+from jackfield._errors import PluginError
+from jackfield._hooks import Observer, Proceed
+from jackfield._identity import Handshake, Principal
+from jackfield._service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """One plugin's implementation of one hook."""
+
+    plugin: str
+    function: Callable[..., Any]
+    argnames: tuple[str, ...]
+
+    def __call__(self, **arguments: object) -> Any:
+        """Call it with those of the hook's arguments that it takes."""
+        return self.function(*[arguments[name] for name in self.argnames])
+
+
+def hook_names() -> tuple[str, ...]:
+    """Return the names of all hooks, in the order of their declaration."""
+    return tuple(name for name in vars(_hooks) if name.startswith("jackfield_"))
+
+
+def check_hooks(plugin: object, name: str) -> None:
+    """Check one plugin's hooks before any of them is called.
+
+    Raises:
+        PluginError: A hook is misspelt, takes arguments that it does not have, is a wrapper, or is a coroutine
+            function where it must not be, or the reverse.
+    """
+    manager = _manager()
+    try:
+        manager.register(plugin, name)
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(_explain(plugin, error), kind="PluginValidationError") from None
+    for hook in hook_names():
+        for implementation in getattr(manager.hook, hook).get_hookimpls():
+            if implementation.hookwrapper or implementation.wrapper:
+                raise PluginError(f"{hook} is a wrapper, which jackfield does not support: use jackfield_call")
+            wanted = inspect.iscoroutinefunction(getattr(_hooks, hook))
+            if inspect.iscoroutinefunction(implementation.function) is not wanted:
+                should = "must be a coroutine function (async def)" if wanted else "must be a plain function (def)"
+                raise PluginError(f"{hook} {should}")
+
+
+def forgotten_marks(plugin: object) -> list[str]:
+    """Return the names of functions that look like hooks but were not marked with `@hookimpl`."""
+    return [
+        name
+        for name in hook_names()
+        if callable(found := getattr(plugin, name, None)) and not hasattr(found, f"{_hooks.PROJECT}_impl")
+    ]
+
+
+class Hooks:
+    """All hooks of the plugins that are in service, frozen.
+
+    Args:
+        plugins: Name and object of each plugin, in starting order.
+    """
+
+    def __init__(self, plugins: Iterable[tuple[str, object]]) -> None:
+        manager = _manager()
+        # pluggy asks the last registered first.
+        for name, plugin in reversed(list(plugins)):
+            manager.register(plugin, name)
+        self._all = {
+            hook: tuple(
+                Implementation(found.plugin_name, found.function, tuple(found.argnames))
+                for found in reversed(getattr(manager.hook, hook).get_hookimpls())
+            )
+            for hook in hook_names()
+        }
+
+    def __getitem__(self, hook: str) -> tuple[Implementation, ...]:
+        return self._all[hook]
+
+    def settings_model(self) -> type[BaseModel] | None:
+        """Ask the one plugin for its settings' model."""
+        return next((cast("type[BaseModel]", ask()) for ask in self["jackfield_settings"]), None)
+
+    def services(self, settings: BaseModel | None) -> list[Service]:
+        """Ask the one plugin for its services."""
+        return [service for ask in self["jackfield_services"] for service in _sequence(ask(settings=settings))]
+
+    async def startup(self, kernel: Kernel, settings: BaseModel | None) -> None:
+        """Start the one plugin."""
+        for start in self["jackfield_startup"]:
+            await start(kernel=kernel, settings=settings)
+
+    async def shutdown(self, kernel: Kernel) -> None:
+        """Stop the one plugin."""
+        for stop in self["jackfield_shutdown"]:
+            await stop(kernel=kernel)
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether any plugin says who is connecting."""
+        return bool(self["jackfield_authenticate"])
+
+    async def authenticate(self, handshake: Handshake) -> Principal | None:
+        """Return the first principal that a plugin knows the client as."""
+        for ask in self["jackfield_authenticate"]:
+            principal = cast("Principal | None", await ask(handshake=handshake))
+            if principal is not None:
+                return principal
+        return None
+
+    def connected(self, client: Client, principal: Principal | None) -> list[tuple[str, Callable[[], Any]]]:
+        """Return what has to be run for a new client: each plugin's name and its coroutine function."""
+        return [
+            (tell.plugin, lambda tell=tell: tell(client=client, principal=principal))  # type: ignore[misc]
+            for tell in self["jackfield_connect"]
+        ]
+
+    def disconnected(self, client: Client, reason: str) -> list[tuple[str, Callable[[], Any]]]:
+        """Return what has to be run for a client that has gone."""
+        return [
+            (tell.plugin, lambda tell=tell: tell(client=client, reason=reason))  # type: ignore[misc]
+            for tell in self["jackfield_disconnect"]
+        ]
+
+    def authorizers(self) -> tuple[Callable[[Principal | None, FunctionInfo], bool | None], ...]:
+        """Return what has to be asked before a call."""
+        return tuple(_authorizer(ask) for ask in self["jackfield_authorize"])
+
+    def admitters(self) -> tuple[Callable[[Call], None], ...]:
+        """Return what may turn a call away."""
+        return tuple(_admitter(ask) for ask in self["jackfield_admit"])
+
+    def observers(self) -> tuple[tuple[str, Observer], ...]:
+        """Return what is told of calls, with the plugin's name."""
+        return tuple((ask.plugin, cast(Observer, ask())) for ask in self["jackfield_observe"])
+
+    def wrappers(self) -> tuple[Callable[[Call, Proceed], Any], ...]:
+        """Return what wraps calls, the outermost first."""
+        return tuple(_wrapper(ask) for ask in self["jackfield_call"])
+
+
+def _authorizer(ask: Implementation) -> Callable[[Principal | None, FunctionInfo], bool | None]:
+    return lambda principal, function: ask(principal=principal, function=function)
+
+
+def _admitter(ask: Implementation) -> Callable[[Call], None]:
+    return lambda call: ask(call=call)
+
+
+def _wrapper(ask: Implementation) -> Callable[[Call, Proceed], Any]:
+    return lambda call, proceed: ask(call=call, proceed=proceed)
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(_hooks.PROJECT)
+    manager.add_hookspecs(_hooks)
+    return manager
+
+
+def _sequence(services: object) -> Sequence[Service]:
+    if not isinstance(services, list | tuple) or not all(isinstance(s, Service) for s in services):
+        raise PluginError(f"jackfield_services must return a list of Service objects, not {services!r:.100}")
+    return services
+
+
+def _explain(plugin: object, error: pluggy.PluginValidationError) -> str:
+    known = hook_names()
+    for name in dir(plugin):
+        if hasattr(getattr(plugin, name, None), f"{_hooks.PROJECT}_impl") and name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            return f"there is no hook {name!r}{hint}"
+    return " ".join(str(error).split())

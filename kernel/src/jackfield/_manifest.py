@@ -1,0 +1,142 @@
+"""What a plugin says of itself before anything of it is imported.
+
+All of it is read from the metadata of its distribution: the entry points of `jackfield.plugins` and
+`jackfield.namespaces`, the version, and the kernel versions that it requires.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import Final
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from jackfield._service import NAMESPACE
+from jackfield._settings import RESERVED_NAMES
+
+PLUGINS_GROUP: Final = "jackfield.plugins"
+NAMESPACES_GROUP: Final = "jackfield.namespaces"
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+
+
+class Manifest(BaseModel):
+    """A plugin's manifest.
+
+    Attributes:
+        name: The entry point's name.
+        target: What the entry point names: `module` or `module:attribute`.
+        distribution: The name of its distribution.
+        version: The version of its distribution.
+        summary: The one-line description of its distribution.
+        requires_kernel: The versions of `jackfield` that it works with, such as `>=0.1,<0.2`; empty for any.
+        requires: The other distributions that it depends on, in canonical form.
+        namespaces: The namespaces that it declares.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+    summary: str = ""
+    requires_kernel: str = ""
+    requires: frozenset[str] = frozenset()
+    namespaces: tuple[str, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"a plugin's name has lower-case letters, digits and _ only, not {name!r}")
+        if name in RESERVED_NAMES:
+            raise ValueError(f"{name!r} is a key of the configuration, so no plugin can have that name")
+        return name
+
+    @field_validator("namespaces")
+    @classmethod
+    def _namespaces(cls, namespaces: tuple[str, ...]) -> tuple[str, ...]:
+        for namespace in namespaces:
+            if not NAMESPACE.fullmatch(namespace):
+                raise ValueError(f"a namespace is a dotted path in letters, digits and _, not {namespace!r}")
+        return namespaces
+
+    @property
+    def qualified(self) -> str:
+        """`distribution:name`, which no other plugin can take."""
+        return f"{self.distribution}:{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One entry point and what was made of it: a manifest, with the fault that makes it unusable, if there is one."""
+
+    manifest: Manifest
+    fault: str | None = None
+
+
+def discover(search_path: list[str] | None = None) -> list[Found]:
+    """Read the manifests of all plugins that are installed, sorted by name; nothing of them is imported.
+
+    Args:
+        search_path: Folders to look in; `sys.path` if left out.
+    """
+    found: list[Found] = []
+    for distribution in _distributions(search_path):
+        entry_points = list(distribution.entry_points)
+        found.extend(
+            _read(distribution, entry_point, entry_points)
+            for entry_point in entry_points
+            if entry_point.group == PLUGINS_GROUP
+        )
+    return sorted(found, key=lambda one: (one.manifest.name, one.manifest.distribution))
+
+
+def _distributions(search_path: list[str] | None) -> Iterator[Distribution]:
+    # A distribution can be found twice, by two folders of the path; as with an import, the first one counts.
+    seen: set[str] = set()
+    for distribution in distributions(path=search_path) if search_path is not None else distributions():
+        name = canonicalize_name(distribution.metadata["Name"] or "")
+        if name and name not in seen:
+            seen.add(name)
+            yield distribution
+
+
+def _read(distribution: Distribution, entry_point: EntryPoint, siblings: Iterable[EntryPoint]) -> Found:
+    metadata = distribution.metadata
+    fault = None
+    requires_kernel, requires = "", set()
+    for line in distribution.requires or ():
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            fault = f"its metadata has a requirement that cannot be read: {line!r}"
+            continue
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        if canonicalize_name(requirement.name) == "jackfield":
+            requires_kernel = str(requirement.specifier)
+        else:
+            requires.add(canonicalize_name(requirement.name))
+    fields = {
+        "name": entry_point.name,
+        "target": entry_point.value,
+        "distribution": metadata["Name"],
+        "version": distribution.version,
+        "summary": metadata.get("Summary") or "",
+        "requires_kernel": requires_kernel,
+        "requires": frozenset(requires),
+        "namespaces": tuple(
+            sorted(e.name for e in siblings if e.group == NAMESPACES_GROUP and e.value == entry_point.value)
+        ),
+    }
+    try:
+        return Found(Manifest.model_validate(fields), fault)
+    except ValidationError as error:
+        problems = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors(include_url=False))
+        return Found(Manifest.model_construct(**fields), f"its manifest is invalid: {problems}")

@@ -1,0 +1,319 @@
+"""The life of plugins, from what is installed to what is in service.
+
+    discovered → disabled (never imported)
+               → refused  (not on the list, incompatible kernel, manifest invalid; never imported)
+               → loaded → started → stopped
+               → quarantined (its import, hook, settings, contract or start failed or took too long)
+
+A fault of one plugin is kept with it and shown; the others go on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import traceback
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
+from typing import Final
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from jackfield._call import PluginInfo
+from jackfield._contract import Contract
+from jackfield._errors import PluginError
+from jackfield._facade import Hooks, check_hooks, forgotten_marks
+from jackfield._guard import TimeIsUp, time_limit
+from jackfield._manifest import Found, Manifest
+from jackfield._service import Function, Service
+from jackfield._settings import PluginSettings, Settings, explain, unknown_key
+
+log: Final = logging.getLogger("jackfield.plugins")
+
+
+class State(StrEnum):
+    """Where a plugin stands in its life."""
+
+    DISCOVERED = "discovered"
+    DISABLED = "disabled"
+    REFUSED = "refused"
+    LOADED = "loaded"
+    STARTED = "started"
+    STOPPED = "stopped"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One function of a plugin, with its compiled contract."""
+
+    event: str
+    function: Function
+    contract: Contract
+
+
+@dataclass(slots=True)
+class Plugin:
+    """One plugin that was found, and what has become of it."""
+
+    manifest: Manifest
+    state: State = State.DISCOVERED
+    fault: PluginError | None = None
+    object: object = None
+    settings: BaseModel | None = None
+    served: tuple[Served, ...] = ()
+    hooks: Hooks = field(default_factory=lambda: Hooks(()))
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return self.manifest.name
+
+    @property
+    def in_service(self) -> bool:
+        """Whether its functions answer."""
+        return self.state in (State.LOADED, State.STARTED)
+
+    @property
+    def info(self) -> PluginInfo:
+        """The plugin as others see it."""
+        return PluginInfo(
+            name=self.name,
+            distribution=self.manifest.distribution,
+            version=self.manifest.version,
+            summary=self.manifest.summary,
+            state=self.state.value,
+            namespaces=self.manifest.namespaces,
+            functions=len(self.served),
+            reason=self.fault.reason if self.fault else None,
+            kind=self.fault.kind if self.fault else None,
+            hint=self.fault.hint if self.fault else None,
+        )
+
+    def refuse(self, fault: PluginError) -> None:
+        """Keep it out, without ever importing it."""
+        self.state, self.fault = State.REFUSED, fault
+        log.warning("plugin %s is refused: %s", self.name, fault.reason)
+
+    def quarantine(self, fault: PluginError) -> None:
+        """Take it out of service for a fault of its own."""
+        self.state, self.fault = State.QUARANTINED, fault
+        log.error("plugin %s is quarantined: %s: %s", self.name, fault.kind, fault.reason)
+
+
+def select(found: Sequence[Found], settings: PluginSettings, kernel_version: str) -> tuple[list[Plugin], list[str]]:
+    """Decide which plugins may be loaded, from their manifests alone.
+
+    Returns:
+        All plugins, and the faults with which no server may start: the configuration names a plugin that is not
+        installed, or two plugins that may be loaded have one name or one namespace.
+    """
+    plugins = []
+    for one in found:
+        plugin = Plugin(one.manifest)
+        plugins.append(plugin)
+        if _named(one.manifest, settings.disabled):
+            plugin.state = State.DISABLED
+        elif settings.policy == "listed" and not _named(one.manifest, settings.enabled):
+            plugin.refuse(
+                PluginError(
+                    "it is not on the list",
+                    kind="NotListed",
+                    hint=f"jackfield plugins enable {plugin.name}",
+                )
+            )
+        elif one.fault is not None:
+            plugin.refuse(PluginError(one.fault, kind="ManifestError"))
+        elif incompatible := _incompatible(one.manifest, kernel_version):
+            plugin.refuse(PluginError(incompatible, kind="IncompatibleKernel"))
+    faults = [*_missing(plugins, settings), *_duplicates([p for p in plugins if p.state is State.DISCOVERED])]
+    return plugins, faults
+
+
+def load_all(plugins: Iterable[Plugin], settings: Settings) -> None:
+    """Import and check every plugin that may be loaded, dependencies first; each fault stays with its plugin."""
+    candidates = [plugin for plugin in plugins if plugin.state is State.DISCOVERED]
+    for wave in in_order(candidates):
+        for plugin in wave:
+            if not blame_dependency(plugin, candidates):
+                _load(plugin, settings)
+
+
+def in_order(plugins: Sequence[Plugin]) -> list[list[Plugin]]:
+    """Return the plugins in waves: each depends on earlier waves only. Those that depend on each other are quarantined."""
+    by_distribution = defaultdict(list)
+    for plugin in plugins:
+        by_distribution[canonicalize_name(plugin.manifest.distribution)].append(plugin)
+    graph = {
+        name: {d for p in group for d in p.manifest.requires if d in by_distribution and d != name}
+        for name, group in by_distribution.items()
+    }
+    while True:
+        sorter = TopologicalSorter(graph)
+        try:
+            sorter.prepare()
+            break
+        except CycleError as error:
+            cycle = error.args[1]
+            for name in set(cycle):
+                for plugin in by_distribution[name]:
+                    plugin.quarantine(PluginError(f"it depends on itself: {' → '.join(cycle)}", kind="DependencyCycle"))
+            graph = {name: needs - set(cycle) for name, needs in graph.items() if name not in cycle}
+    waves = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        waves.append(sorted((p for name in ready for p in by_distribution[name]), key=lambda p: p.name))
+        sorter.done(*ready)
+    return waves
+
+
+def blame_dependency(plugin: Plugin, others: Iterable[Plugin]) -> bool:
+    """Quarantine the plugin if another, on which it depends, is not in service; tell whether that was so."""
+    for other in others:
+        needed = canonicalize_name(other.manifest.distribution) in plugin.manifest.requires
+        if needed and other.state is State.QUARANTINED:
+            plugin.quarantine(
+                PluginError(f"it needs the plugin {other.name}, which is quarantined", kind="DependencyError")
+            )
+            return True
+    return False
+
+
+def describe(error: BaseException) -> PluginError:
+    """Return the reason for which an exception of a plugin takes it out of service."""
+    if isinstance(error, PluginError):
+        return error
+    kind = type(error).__name__
+    if isinstance(error, TimeIsUp):
+        return PluginError("it took too long", kind="TimeIsUp", hint="raise server.start_timeout, or mend the plugin")
+    hint = None
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        hint = f"pip install {error.name.partition('.')[0]}"
+    text = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    where = _last_line(error)
+    return PluginError((text[-1] if text else kind) + (f" ({where})" if where else ""), kind=kind, hint=hint)
+
+
+def _load(plugin: Plugin, settings: Settings) -> None:
+    table = settings.plugins.tables.get(plugin.name, {})
+    try:
+        with time_limit(settings.server.start_timeout, plugin.name):
+            plugin.object = _import(plugin.manifest)
+            check_hooks(plugin.object, plugin.name)
+            plugin.hooks = Hooks([(plugin.name, plugin.object)])
+            plugin.settings = _settings(plugin, table)
+            plugin.served = _served(plugin, plugin.hooks.services(plugin.settings))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin may raise anything, SystemExit included
+        plugin.quarantine(describe(error))
+        log.debug("plugin %s", plugin.name, exc_info=error)
+    else:
+        plugin.state = State.LOADED
+
+
+def _import(manifest: Manifest) -> object:
+    module_name, _, attribute = manifest.target.partition(":")
+    found: object = import_module(module_name.strip())
+    for part in attribute.strip().split(".") if attribute else ():
+        found = getattr(found, part)
+    return found
+
+
+def _settings(plugin: Plugin, table: Mapping[str, JsonValue]) -> BaseModel | None:
+    model = plugin.hooks.settings_model()
+    prefix = f"plugins.{plugin.name}"
+    if model is None:
+        if table:
+            raise PluginError(
+                f"{prefix}: the plugin takes no settings, but has {', '.join(table)}", kind="SettingsError"
+            )
+        return None
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise PluginError(f"jackfield_settings must return a pydantic model's class, not {model!r:.100}")
+    try:
+        return model.model_validate(table)
+    except ValidationError as error:
+        raise PluginError("; ".join(explain(error, model, prefix)), kind="SettingsError") from None
+
+
+def _served(plugin: Plugin, services: Sequence[Service]) -> tuple[Served, ...]:
+    declared, provided = set(plugin.manifest.namespaces), [service.namespace for service in services]
+    problems = [f"serves {name!r}, which its metadata does not declare" for name in provided if name not in declared]
+    problems += [f"declares {name!r}, which it does not serve" for name in sorted(declared - set(provided))]
+    problems += [f"has two services for {name!r}" for name in sorted({n for n in provided if provided.count(n) > 1})]
+    if problems:
+        forgotten = forgotten_marks(plugin.object)
+        raise PluginError(
+            f"it {'; it '.join(problems)}",
+            kind="NamespaceError",
+            hint=f"mark {', '.join(forgotten)} with @hookimpl" if forgotten else None,
+        )
+    served, faults = [], []
+    for service in services:
+        for function in service.functions:
+            try:
+                event = f"{service.namespace}.{function.name}"
+                served.append(Served(event, function, Contract(function.handler)))
+            except PluginError as error:
+                faults.append(error)
+    if faults:
+        raise PluginError("; ".join(fault.reason for fault in faults), kind=faults[0].kind)
+    return tuple(served)
+
+
+def _named(manifest: Manifest, names: Iterable[str]) -> bool:
+    return any(name in (manifest.name, manifest.qualified) for name in names)
+
+
+def _incompatible(manifest: Manifest, kernel_version: str) -> str | None:
+    try:
+        if SpecifierSet(manifest.requires_kernel).contains(kernel_version, prereleases=True):
+            return None
+    except InvalidSpecifier:
+        return f"its requirement on jackfield cannot be read: {manifest.requires_kernel!r}"
+    return f"it needs jackfield {manifest.requires_kernel}, this is {kernel_version}"
+
+
+def _missing(plugins: Sequence[Plugin], settings: PluginSettings) -> list[str]:
+    installed = sorted({plugin.name for plugin in plugins})
+    faults = []
+    for name in settings.enabled:
+        if not any(_named(plugin.manifest, [name]) for plugin in plugins):
+            nearest = difflib.get_close_matches(name, installed, n=1)
+            faults.append(
+                f"plugins.enabled: no plugin {name!r} is installed"
+                + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+            )
+    faults += [unknown_key(f"plugins.{table}", installed) for table in settings.tables if table not in installed]
+    return faults
+
+
+def _duplicates(plugins: Sequence[Plugin]) -> list[str]:
+    by_name: dict[str, list[Plugin]] = defaultdict(list)
+    by_namespace: dict[str, list[Plugin]] = defaultdict(list)
+    for plugin in plugins:
+        by_name[plugin.name].append(plugin)
+        for namespace in plugin.manifest.namespaces:
+            by_namespace[namespace].append(plugin)
+    return [
+        f"two plugins claim the {what} {claimed!r}: {' and '.join(p.manifest.qualified for p in claimants)}; "
+        f'put one of them into plugins.disabled, such as disabled = ["{claimants[-1].manifest.qualified}"]'
+        for what, claims in (("name", by_name), ("namespace", by_namespace))
+        for claimed, claimants in claims.items()
+        if len(claimants) > 1
+    ]
+
+
+def _last_line(error: BaseException) -> str | None:
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if "importlib" not in frame.filename and __file__ != frame.filename]
+    return f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else None
