@@ -1,0 +1,255 @@
+"""One client's connection as the dispatcher sees it: events in, replies out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from jackfield import _envelope, _json
+from jackfield._call import Call, Client, Connection
+from jackfield._envelope import CallId, Envelope, EnvelopeError
+from jackfield._errors import CallError, Code
+from jackfield._identity import Principal
+from jackfield._invocation import Answer, Invocation, Outcome
+from jackfield._json import MAX_BUFFERS, Json, Value
+from jackfield._pipeline import Pipeline
+from jackfield._settings import Limits
+
+
+class Switchboard(Protocol):
+    """What a session needs of the dispatcher."""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the protocol."""
+
+    def accept(self) -> None:
+        """Raise `CallError` if the server takes nothing new because it is going away."""
+
+    def find(self, event: str, principal: Principal | None) -> Pipeline:
+        """Return the function, or raise the `CallError` that its caller is to be told."""
+
+    def make_call(self, envelope: Envelope, pipeline: Pipeline, client: Client, principal: Principal | None) -> Call:
+        """Return what the function is given."""
+
+    def launch(
+        self,
+        pipeline: Pipeline,
+        call: Call,
+        envelope: Envelope,
+        *,
+        buffers: bool,
+        answer: Answer,
+        ended: Callable[[], None],
+    ) -> Invocation:
+        """Start a call."""
+
+
+class Session:
+    """One connection that was let in.
+
+    Args:
+        board: The dispatcher.
+        connection: The carrier of what is sent.
+        client: What functions see of it.
+        principal: Who it is, if that was asked.
+    """
+
+    def __init__(self, board: Switchboard, connection: Connection, client: Client, principal: Principal | None) -> None:
+        self.client = client
+        self.principal = principal
+        self._board = board
+        self._connection = connection
+        self._limits = board.limits
+        self._running: set[Invocation] = set()
+        self._by_id: dict[CallId, Invocation] = {}
+
+    def receive(self, name: str, arguments: Sequence[Value], ack: int | None, *, buffers: bool) -> None:
+        """Take one Socket.IO event from the client.
+
+        Args:
+            name: The event's name.
+            arguments: Its arguments, Buffers in their places.
+            ack: The id under which the client waits for an acknowledgement, if it does.
+            buffers: Whether the packet held Buffers.
+        """
+        if name == "stream":
+            self._frame(arguments)
+        elif name == "event":
+            self._event(arguments, ack, buffers=buffers)
+        elif len(arguments) > 1:
+            self._fault(ack, name, f"{name[: _envelope.MAX_EVENT]} takes one argument, not {len(arguments)}.")
+        else:
+            envelope = Envelope(name, arguments[0] if arguments else None)
+            self._start(envelope, self._replier(ack, envelope), buffers=buffers)
+
+    def refuse(self, error: CallError, ack: int | None) -> None:
+        """Answer an event that could not even be read."""
+        self._send(error, ack, None, None)
+
+    def close(self) -> None:
+        """Cancel what runs for a client that has gone, save what is detached."""
+        self.client.connected = False
+        for invocation in list(self._running):
+            if invocation.pipeline.function.detached:
+                invocation.detach()
+            else:
+                invocation.abandon()
+
+    def notify(self, event: str, data: Mapping[str, object]) -> None:
+        """Send the client an event of the kernel's own."""
+        self._connection.emit(event, _json.dumps(data))
+
+    def _event(self, arguments: Sequence[Value], ack: int | None, *, buffers: bool) -> None:
+        if len(arguments) != 1:
+            self._fault(ack, None, f"'event' takes exactly one argument, the envelope, not {len(arguments)}.")
+            return
+        try:
+            read = _envelope.read(arguments[0], self._limits.bounds)
+        except EnvelopeError as error:
+            self._send(error, ack, error.id, error.event)
+            return
+        if isinstance(read, list):
+            self._batch(read, ack, buffers=buffers)
+        else:
+            self._start(read, self._replier(ack, read), buffers=buffers)
+
+    def _batch(self, entries: list[Value], ack: int | None, *, buffers: bool) -> None:
+        if len(entries) > self._limits.batch:
+            self._send(
+                CallError(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"A batch of {len(entries)} envelopes; at most {self._limits.batch} are allowed (limits.batch).",
+                ),
+                ack,
+                None,
+                None,
+            )
+            return
+        collector = (
+            _Batch(len(entries), lambda payload: self._connection.acknowledge(ack, payload))
+            if ack is not None
+            else None
+        )
+        if collector is not None and not entries:
+            collector.send()
+        for index, entry in enumerate(entries):
+            try:
+                envelope = _envelope.read_entry(entry, self._limits.bounds)
+            except EnvelopeError as error:
+                if collector is None:
+                    self._send(error, None, error.id, error.event)
+                else:
+                    collector.put(index, error, error.id, None)
+                continue
+            answer = self._replier(None, envelope) if collector is None else collector.replier(index, envelope)
+            self._start(envelope, answer, buffers=buffers)
+
+    def _start(self, envelope: Envelope, answer: Answer, *, buffers: bool) -> None:
+        try:
+            self._board.accept()
+            pipeline = self._board.find(envelope.event, self.principal)
+            self._check(envelope)
+        except CallError as error:
+            answer(error)
+            return
+        call = self._board.make_call(envelope, pipeline, self.client, self.principal)
+
+        def ended() -> None:
+            self._running.discard(invocation)
+            if envelope.id is not None:
+                self._by_id.pop(envelope.id, None)
+
+        invocation = self._board.launch(pipeline, call, envelope, buffers=buffers, answer=answer, ended=ended)
+        self._running.add(invocation)
+        if envelope.id is not None:
+            self._by_id[envelope.id] = invocation
+
+    def _check(self, envelope: Envelope) -> None:
+        if len(self._running) >= self._limits.calls:
+            raise CallError(
+                Code.RESOURCE_EXHAUSTED,
+                f"{self._limits.calls} calls of this connection are in flight (limits.calls).",
+                retry_after=1000,
+            )
+        if envelope.id in self._by_id:
+            raise CallError(Code.ALREADY_EXISTS, f"A call with the id {envelope.id!r} is in flight.")
+
+    def _frame(self, arguments: Sequence[Value]) -> None:
+        frame = arguments[0] if len(arguments) == 1 else None
+        call_id = frame.get("id") if isinstance(frame, dict) else None
+        if not isinstance(frame, dict) or isinstance(call_id, bool) or not isinstance(call_id, str | int):
+            self._fault(None, "stream", "'stream' takes one frame: an object with an id.")
+        elif frame.get("cancel") is True:
+            if (invocation := self._by_id.get(call_id)) is not None:
+                invocation.cancel(CallError(Code.CANCELED, "The call was cancelled by its caller."))
+        elif "error" not in frame and call_id not in self._by_id:
+            error = CallError(Code.NOT_FOUND, "There is no stream with this id.")
+            self.notify("stream", {"id": call_id, "error": error.as_dict()})
+
+    def _replier(self, ack: int | None, envelope: Envelope) -> Answer:
+        def answer(outcome: Outcome) -> None:
+            self._send(outcome, ack, envelope.id, envelope.event, envelope.accept_text)
+
+        return answer
+
+    def _send(
+        self, outcome: Outcome, ack: int | None, call_id: CallId | None, event: str | None, encoding: str | None = None
+    ) -> None:
+        if ack is not None:
+            self._connection.acknowledge(ack, _reply(outcome, call_id, encoding))
+        elif call_id is not None:
+            self._connection.emit("message", _reply(outcome, call_id, encoding))
+        elif isinstance(outcome, CallError):
+            self._connection.emit("message", _envelope.error_notice(outcome, event))
+
+    def _fault(self, ack: int | None, event: str | None, message: str) -> None:
+        self._send(CallError(Code.INVALID_ARGUMENT, message), ack, None, event)
+
+
+class _Batch:
+    """Collects the replies of a batch, and sends them when the last is there."""
+
+    def __init__(self, size: int, send: Callable[[Json], None]) -> None:
+        self._replies: list[Json | None] = [None] * size
+        self._ids: list[CallId | None] = [None] * size
+        self._missing = size
+        self._send = send
+
+    def replier(self, index: int, envelope: Envelope) -> Answer:
+        return lambda outcome: self.put(index, outcome, envelope.id, envelope.accept_text)
+
+    def put(self, index: int, outcome: Outcome, call_id: CallId | None, encoding: str | None) -> None:
+        self._replies[index] = _reply(outcome, call_id, encoding)
+        self._ids[index] = call_id
+        self._missing -= 1
+        if not self._missing:
+            self.send()
+
+    def send(self) -> None:
+        texts: list[bytes] = []
+        buffers: list[bytes] = []
+        for reply, call_id in zip(self._replies, self._ids, strict=True):
+            fitting = reply
+            if reply is not None and len(buffers) + len(reply.buffers) > MAX_BUFFERS:
+                error = CallError(
+                    Code.RESOURCE_EXHAUSTED, f"The replies of this batch hold more than {MAX_BUFFERS} Buffers."
+                )
+                fitting = _envelope.error_reply(error, call_id)
+            if fitting is not None:
+                texts.append(fitting.renumbered(len(buffers)))
+                buffers.extend(fitting.buffers)
+        self._send(Json(b"[" + b",".join(texts) + b"]", tuple(buffers)))
+
+
+def _reply(outcome: Outcome, call_id: CallId | None, encoding: str | None) -> Json:
+    if isinstance(outcome, CallError):
+        return _envelope.error_reply(outcome, call_id)
+    return _envelope.reply(outcome, call_id, encoding)
+
+
+def deadline(envelope: Envelope, pipeline: Pipeline, limits: Limits) -> float:
+    """Return when a call is over, on the monotonic clock."""
+    asked = envelope.timeout / 1000 if envelope.timeout is not None else pipeline.function.timeout
+    return time.monotonic() + min(limits.call_timeout if asked is None else asked, limits.max_timeout)
