@@ -1,0 +1,45 @@
+"""jackfield: an event-driven API server that runs what plugins bring.
+
+A plugin makes a `Service`, declares functions with it, and hands it to the kernel through a hook. Everything
+that a plugin needs is here; modules with an underscore are the kernel's own.
+
+Inside, a module imports only from the floors below its own: command line, kernel, transport, dispatch,
+plugins and registry, what authors write, the wire. `make lint` checks it.
+"""
+
+from __future__ import annotations
+
+from jackfield._call import Call, Client, FunctionInfo, Kernel, PluginInfo
+from jackfield._contract import Kind
+from jackfield._errors import CallError, Code, Detail, EncodeError, JackfieldError
+from jackfield._hooks import Observer, Proceed, hookimpl
+from jackfield._identity import Handshake, Principal
+from jackfield._json import Value
+from jackfield._service import Service
+
+__all__ = [
+    "Call",
+    "CallError",
+    "Client",
+    "Code",
+    "Detail",
+    "EncodeError",
+    "FunctionInfo",
+    "Handshake",
+    "JackfieldError",
+    "Kernel",
+    "Kind",
+    "Observer",
+    "PluginInfo",
+    "Principal",
+    "Proceed",
+    "Service",
+    "Value",
+    "hookimpl",
+]
+
+for _name in __all__:
+    # So that tracebacks and documentation show the name under which a thing is imported.
+    if getattr(globals()[_name], "__module__", "").startswith("jackfield._"):
+        globals()[_name].__module__ = __name__
+del _name

@@ -1,0 +1,51 @@
+"""The command line. Each command is a module of its own, imported only when it is run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+import click
+
+EXIT_FAILED: Final = 1
+EXIT_START_FAILED: Final = 3
+
+_COMMANDS: Final = {
+    "serve": "Start the server.",
+    "plugins": "List plugins, and switch them on and off.",
+    "functions": "List what can be called, or show one function.",
+    "call": "Call a function of a running server.",
+    "check": "Check configuration and plugins, for CI.",
+    "config": "Write and show the configuration.",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f"jackfield._cli.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101 - a module of our own
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # The help of the group imports no command.
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="jackfield", prog_name="jackfield")
+def group() -> None:
+    """jackfield: an event-driven API server that runs what plugins bring.
+
+    Exit status: 0 it went well, 1 it failed, 2 the command was wrong, 3 the server could not start.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    group(prog_name="jackfield")

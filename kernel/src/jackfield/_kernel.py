@@ -1,0 +1,235 @@
+"""The life of a server: settings → discover → load → start → freeze → serve → drain → stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import Final
+
+from jackfield import _limited, _manifest, _plugins
+from jackfield._call import FunctionInfo, PluginInfo
+from jackfield._dispatch import Dispatcher
+from jackfield._errors import CallError, Code, StartError
+from jackfield._facade import Hooks
+from jackfield._guard import TimeIsUp, blocking_limit
+from jackfield._identity import Principal
+from jackfield._json import Value
+from jackfield._manifest import Found
+from jackfield._plugins import Plugin, State
+from jackfield._registry import Registry
+from jackfield._settings import Settings
+from jackfield._transport.border import Border
+from jackfield._transport.server import HttpServer
+
+PROTOCOL_VERSION: Final = 1
+_STARTUP: Final = "startup:"
+_LEFTOVERS: Final = 1.0
+"""Seconds that tasks which nobody ended have to end once they are cancelled."""
+
+log: Final = logging.getLogger("jackfield")
+
+
+def run(kernel: JackfieldKernel, ready: Callable[[], None]) -> None:
+    """Serve in this process's main thread until the server has ended.
+
+    Neither a task nor a thread that does not end keeps this from returning.
+    """
+    try:
+        loop = import_module("uvloop").new_event_loop()
+    except ImportError:
+        loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(kernel.serve(ready))
+
+
+class JackfieldKernel:
+    """One server, from its settings to its end; plugins see it as `jackfield.Kernel`.
+
+    Args:
+        settings: The configuration.
+        found: The plugins that are installed; discovered if left out.
+
+    Raises:
+        StartError: The configuration and what is installed do not fit together, with all faults at once.
+    """
+
+    def __init__(self, settings: Settings, found: Sequence[Found] | None = None) -> None:
+        self.settings = settings
+        self.version = version("jackfield")
+        self.protocol = PROTOCOL_VERSION
+        found = _manifest.discover() if found is None else found
+        self._plugins, faults = _plugins.select(found, settings.plugins, self.version)
+        if faults:
+            raise StartError(faults)
+        self._dispatcher: Dispatcher | None = None
+        self._stop = asyncio.Event()
+        self._now = asyncio.Event()
+        self.url = ""
+
+    @property
+    def limits(self) -> Mapping[str, int | float]:
+        """Every limit of the protocol, by its name in the configuration."""
+        return dict(self.settings.limits)
+
+    def plugins(self) -> Sequence[PluginInfo]:
+        """Every plugin that was found, whatever became of it."""
+        return [plugin.info for plugin in self._plugins]
+
+    def functions(self, principal: Principal | None) -> Sequence[FunctionInfo]:
+        """The functions that this principal may call, sorted by event."""
+        return self._dispatcher.functions(principal) if self._dispatcher else []
+
+    def served(self) -> Sequence[FunctionInfo]:
+        """Every function of the plugins that were loaded, sorted by event."""
+        return [entry.info for entry in Registry(self._plugins).table.values()]
+
+    async def invoke(self, event: str, data: object = None, *, timeout: float | None = None) -> Value:
+        """Call a function as nobody in particular; see `jackfield.Kernel`."""
+        if self._dispatcher is None:
+            raise CallError(Code.UNAVAILABLE, "The server does not serve yet.")
+        return await self._dispatcher.invoke(None, event, data, timeout)
+
+    def load(self) -> None:
+        """Import and check the plugins that may be; in the main thread, outside any event loop.
+
+        Raises:
+            StartError: `plugins.strict` is set, and some plugin has a fault.
+        """
+        _plugins.load_all(self._plugins, self.settings)
+        self._check_strict()
+
+    def stop(self) -> None:
+        """Ask the server to drain and end; asked twice, it does not wait for calls that run."""
+        (self._now if self._stop.is_set() else self._stop).set()
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Start the plugins, listen, and serve until `stop` is called, or SIGTERM or SIGINT comes.
+
+        Args:
+            ready: Called when clients can connect; `url` is set then.
+
+        Raises:
+            StartError: The server cannot listen, or `plugins.strict` is set and a plugin did not start.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        border = Border(self.settings.server, self.settings.limits)
+        server = HttpServer(self.settings.server, self.settings.limits, border)
+        self.url = server.url
+        try:
+            await self._start_plugins()
+            self._check_strict()
+            self._dispatcher = dispatcher = self._freeze()
+            border.attach(dispatcher)
+            await server.start()
+            ready()
+            await self._until_stopped(server)
+            log.info("draining: %g s for the calls that run", self.settings.server.drain_timeout)
+            await self._drain(dispatcher)
+            await border.close_polls()
+            await server.stop()
+            for event in await dispatcher.close(self.settings.server.stop_timeout):
+                log.warning("a call of %s did not end and is abandoned", event)
+        finally:
+            await self._stop_plugins()
+            await self._cancel_leftovers()
+
+    def _freeze(self) -> Dispatcher:
+        in_service = [
+            (plugin.name, plugin.object)
+            for wave in _plugins.in_order([p for p in self._plugins if p.in_service])
+            for plugin in wave
+        ]
+        return Dispatcher(self, Registry(self._plugins), Hooks(in_service), self.settings.limits)
+
+    async def _start_plugins(self) -> None:
+        loaded = [plugin for plugin in self._plugins if plugin.state is State.LOADED]
+        for wave in _plugins.in_order(loaded):
+            fit = [plugin for plugin in wave if not _plugins.blame_dependency(plugin, loaded)]
+            with blocking_limit(self.settings.server.start_timeout + 0.5, _plugin_of):
+                await asyncio.gather(*(self._start_plugin(plugin) for plugin in fit))
+
+    async def _start_plugin(self, plugin: Plugin) -> None:
+        try:
+            await _limited.run(
+                _interruptible_start(plugin, self),
+                self.settings.server.start_timeout,
+                f"{_STARTUP}{plugin.name}",
+            )
+        except TimeoutError:
+            plugin.quarantine(_plugins.describe(TimeIsUp()))
+        except Exception as error:
+            plugin.quarantine(_plugins.describe(error))
+        else:
+            plugin.state = State.STARTED
+
+    async def _stop_plugins(self) -> None:
+        started = [plugin for plugin in self._plugins if plugin.state is State.STARTED]
+        for wave in reversed(_plugins.in_order(started)):
+            await asyncio.gather(*(self._stop_plugin(plugin) for plugin in wave))
+
+    async def _stop_plugin(self, plugin: Plugin) -> None:
+        plugin.state = State.STOPPED
+        try:
+            await _limited.run(plugin.hooks.shutdown(self), self.settings.server.stop_timeout, f"stop:{plugin.name}")
+        except TimeoutError:
+            log.error(
+                "plugin %s did not stop within %g s and is abandoned", plugin.name, self.settings.server.stop_timeout
+            )
+        except Exception as error:
+            log.error("plugin %s failed to stop", plugin.name, exc_info=error)
+
+    async def _until_stopped(self, server: HttpServer) -> None:
+        await _first(server.ended(), self._stop.wait())
+
+    async def _drain(self, dispatcher: Dispatcher) -> None:
+        draining = asyncio.ensure_future(dispatcher.drain(self.settings.server.drain_timeout))
+        await _first(draining, self._now.wait())
+        if not draining.done():
+            draining.cancel()
+            await dispatcher.drain(0)
+
+    async def _cancel_leftovers(self) -> None:
+        leftovers = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in leftovers:
+            task.cancel()
+        if leftovers:
+            _, stuck = await asyncio.wait(leftovers, timeout=_LEFTOVERS)
+            for task in stuck:
+                log.warning("the task %s does not end and is abandoned", task.get_name())
+
+    def _check_strict(self) -> None:
+        if self.settings.plugins.strict:
+            faults = [
+                f"plugin {info.name} is {info.state}: {info.reason}"
+                for info in self.plugins()
+                if info.state in (State.QUARANTINED, State.REFUSED) and info.kind != "NotListed"
+            ]
+            if faults:
+                raise StartError(faults)
+
+
+async def _interruptible_start(plugin: Plugin, kernel: JackfieldKernel) -> None:
+    try:
+        await plugin.hooks.startup(kernel, plugin.settings)
+    except TimeIsUp:
+        raise TimeoutError from None
+
+
+async def _first(*waits: Awaitable[object]) -> None:
+    """Return as soon as one is done; the futures given stay, the coroutines are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task, wait in zip(tasks, waits, strict=True):
+        if task is not wait:
+            task.cancel()
+
+
+def _plugin_of(task: asyncio.Task[object]) -> str | None:
+    name = task.get_name()
+    return name.removeprefix(_STARTUP) if name.startswith(_STARTUP) else None

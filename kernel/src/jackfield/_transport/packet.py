@@ -1,0 +1,231 @@
+"""Socket.IO packets, protocol version 5, without I/O: text and Buffers in, packets out.
+
+Strict: what a stock client would not send is a `PacketError`, and its connection is to be closed. An event
+whose argument merely passes a limit is `Unreadable`: it can be answered, so the connection stays.
+
+    <type>[<attachments>-][/<namespace>,][<ack id>][<JSON>]
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, TypeAlias, cast
+
+import orjson
+
+from jackfield import _json
+from jackfield._errors import CodecError, JsonSyntaxError
+from jackfield._json import MAX_BUFFERS, MAX_SAFE_INTEGER, Json, Value
+
+RESERVED: Final = frozenset(
+    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+)
+"""Event names that belong to Socket.IO itself; a client that emits one is no stock client."""
+
+_HEADER: Final = re.compile(r"([0-6])(?:(\d{1,3})-)?(?:(/[^,]{0,255}),)?(\d{1,16})?(?=[\[{\"]|\Z)", re.ASCII)
+_CONNECT, _DISCONNECT, _EVENT, _ACK, _CONNECT_ERROR, _BINARY_EVENT, _BINARY_ACK = range(7)
+
+
+class PacketError(Exception):
+    """Something that is no Socket.IO packet, or none that a client may send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """The client wants into a namespace."""
+
+    namespace: str
+    auth: dict[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """The client leaves a namespace."""
+
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The client emits an event."""
+
+    namespace: str
+    name: str
+    arguments: list[Value]
+    ack: int | None
+    buffers: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The client acknowledges an event of the server's."""
+
+    namespace: str
+    id: int
+    arguments: list[Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An event whose argument passes a limit of the codec."""
+
+    namespace: str
+    ack: int | None
+    error: CodecError
+
+
+Packet: TypeAlias = Connect | Disconnect | Event | Ack | Unreadable
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A packet whose Buffers are still to come."""
+
+    kind: int
+    namespace: str
+    ack: int | None
+    value: Value
+    missing: int
+    buffers: list[bytes]
+
+
+class Decoder:
+    """Turns the messages of one connection into packets.
+
+    Args:
+        max_depth: Arrays and objects inside one another.
+        max_size: Bytes of one packet with its Buffers.
+    """
+
+    def __init__(self, max_depth: int, max_size: int) -> None:
+        self._max_depth = max_depth
+        self._max_size = max_size
+        self._pending: _Pending | None = None
+
+    def feed(self, message: str | bytes) -> Packet | None:
+        """Take one Engine.IO message, and return the packet that it completes, if it completes one.
+
+        Raises:
+            PacketError: The client breaks the protocol.
+        """
+        if isinstance(message, bytes):
+            return self._attach(message)
+        if self._pending is not None:
+            raise PacketError("text while Buffers are missing")
+        header = _HEADER.match(message)
+        if header is None:
+            raise PacketError("no packet header")
+        kind = int(header[1])
+        attachments = int(header[2] or 0)
+        namespace = (header[3] or "/").partition("?")[0]
+        ack = int(header[4]) if header[4] else None
+        if ack is not None and ack > MAX_SAFE_INTEGER:
+            raise PacketError("an id beyond 2^53-1")
+        self._check_header(kind, header[2], attachments, ack)
+        try:
+            text = message[header.end() :].encode()
+            value = _json.loads(text, self._max_depth) if text else None
+        except (JsonSyntaxError, UnicodeEncodeError):
+            raise PacketError("no JSON") from None
+        except CodecError as error:
+            if kind == _EVENT:
+                return Unreadable(namespace, ack, error)
+            raise PacketError("beyond the limits") from None
+        if attachments:
+            self._pending = _Pending(kind, namespace, ack, value, attachments, [])
+            return None
+        return _packet(kind, namespace, ack, value, buffers=False)
+
+    def _check_header(self, kind: int, announced: str | None, attachments: int, ack: int | None) -> None:
+        if kind in (_BINARY_EVENT, _BINARY_ACK):
+            if not 1 <= attachments <= MAX_BUFFERS:
+                raise PacketError(f"{attachments} Buffers; 1 to {MAX_BUFFERS} are allowed")
+        elif announced is not None:
+            raise PacketError("Buffers announced in a packet that has none")
+        if ack is None and kind in (_ACK, _BINARY_ACK):
+            raise PacketError("an acknowledgement without an id")
+        if ack is not None and kind in (_CONNECT, _DISCONNECT):
+            raise PacketError("an id where none belongs")
+
+    def _attach(self, message: bytes) -> Packet | None:
+        pending = self._pending
+        if pending is None:
+            raise PacketError("a Buffer that nobody announced")
+        pending.buffers.append(message)
+        if sum(map(len, pending.buffers)) > self._max_size:
+            raise PacketError("Buffers beyond the size of a message")
+        if len(pending.buffers) < pending.missing:
+            return None
+        self._pending = None
+        value = _with_buffers(pending.value, pending.buffers)
+        return _packet(pending.kind, pending.namespace, pending.ack, value, buffers=True)
+
+
+def connected(namespace: str, sid: str) -> str:
+    """Return the packet that lets a client in."""
+    return f"{_CONNECT}{_prefix(namespace)}{orjson.dumps({'sid': sid}).decode()}"
+
+
+def refused(namespace: str, message: str, data: dict[str, object]) -> str:
+    """Return the packet that keeps a client out."""
+    return f"{_CONNECT_ERROR}{_prefix(namespace)}{orjson.dumps({'message': message, 'data': data}).decode()}"
+
+
+def event(name: str, payload: Json, ack: int | None = None) -> list[str | bytes]:
+    """Return the messages of an event with one argument, in the namespace `/`."""
+    text = b"[" + orjson.dumps(name) + b"," + payload.text + b"]"
+    return _messages(_EVENT, _BINARY_EVENT, ack, text, payload.buffers)
+
+
+def acknowledgement(ack: int, payload: Json) -> list[str | bytes]:
+    """Return the messages that acknowledge an event, in the namespace `/`."""
+    return _messages(_ACK, _BINARY_ACK, ack, b"[" + payload.text + b"]", payload.buffers)
+
+
+def _messages(plain: int, binary: int, ack: int | None, text: bytes, buffers: tuple[bytes, ...]) -> list[str | bytes]:
+    number = "" if ack is None else str(ack)
+    head = f"{binary}{len(buffers)}-{number}" if buffers else f"{plain}{number}"
+    return [head + text.decode(), *buffers]
+
+
+def _prefix(namespace: str) -> str:
+    return "" if namespace == "/" else f"{namespace},"
+
+
+def _packet(kind: int, namespace: str, ack: int | None, value: Value, *, buffers: bool) -> Packet:
+    if kind == _CONNECT:
+        if value is not None and not isinstance(value, dict):
+            raise PacketError("auth is no object")
+        return Connect(namespace, value or {})
+    if kind == _DISCONNECT and value is None:
+        return Disconnect(namespace)
+    if kind in (_ACK, _BINARY_ACK) and isinstance(value, list):
+        return Ack(namespace, cast(int, ack), value)
+    if kind in (_EVENT, _BINARY_EVENT) and isinstance(value, list) and value and isinstance(value[0], str):
+        if value[0] in RESERVED:
+            raise PacketError("a reserved event name")
+        return Event(namespace, value[0], value[1:], ack, buffers)
+    raise PacketError("a packet that a client does not send")
+
+
+def _with_buffers(value: Value, buffers: list[bytes]) -> Value:
+    used: set[int] = set()
+
+    def put(node: Value) -> Value:
+        if isinstance(node, list):
+            return [put(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if node.get("_placeholder") is not True:
+            return {key: put(item) for key, item in node.items()}
+        number = node.get("num")
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(buffers) or number in used:
+            raise PacketError("a placeholder that names no Buffer, or one twice")
+        used.add(number)
+        return buffers[number]
+
+    result = put(value)
+    if len(used) != len(buffers):
+        raise PacketError("a Buffer that no placeholder names")
+    return result
