@@ -1,0 +1,84 @@
+"""The functions of `api.system`. What they show is what the caller may call."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from jackfield import Call, CallError, Code, FunctionInfo, PluginInfo, Service
+from jackfield_system.messages import Description, FunctionRow, Info, Pattern, PluginRow, Which
+
+service = Service("api.system")
+
+OPERATOR = "jackfield:operator"
+"""The scope of a principal who may see why a plugin is out of service; so may a client on this machine."""
+
+
+@service.function
+async def ping(call: Call) -> str:
+    """Answer `pong`."""
+    return "pong"
+
+
+@service.function
+async def info(call: Call) -> Info:
+    """Tell the server's name, version, protocol version and limits."""
+    kernel = call.kernel
+    return Info(name="jackfield", version=kernel.version, protocol=kernel.protocol, limits=dict(kernel.limits))
+
+
+@service.function
+async def plugins(call: Call) -> list[PluginRow]:
+    """List the plugins that were found and what became of them."""
+    trusted = _trusted(call)
+    return [_plugin_row(plugin, trusted=trusted) for plugin in call.kernel.plugins()]
+
+
+@service.function
+async def functions(call: Call, data: Pattern = Pattern()) -> list[FunctionRow]:
+    """List the functions that the caller may call, all of them or those that match a pattern."""
+    return [
+        FunctionRow(event=f.event, kind=f.kind, plugin=f.plugin, summary=f.summary)
+        for f in call.kernel.functions(call.principal)
+        if fnmatchcase(f.event, data.pattern)
+    ]
+
+
+@service.function(errors=[Code.NOT_FOUND])
+async def describe(call: Call, data: Which) -> Description:
+    """Describe one function: its kind, the JSON Schemas of its input and output, its doc, its errors."""
+    found = next((f for f in call.kernel.functions(call.principal) if f.event == data.event), None)
+    if found is None:
+        raise CallError(Code.NOT_FOUND, f"There is no function {data.event[:255]!r}.")
+    return _description(found)
+
+
+def _trusted(call: Call) -> bool:
+    if call.principal is not None and OPERATOR in call.principal.scopes:
+        return True
+    return call.client is None or call.client.local
+
+
+def _plugin_row(plugin: PluginInfo, *, trusted: bool) -> PluginRow:
+    return PluginRow(
+        name=plugin.name,
+        version=plugin.version,
+        state=plugin.state,
+        namespaces=list(plugin.namespaces),
+        functions=plugin.functions,
+        kind=plugin.kind,
+        reason=plugin.reason if trusted else None,
+        hint=plugin.hint if trusted else None,
+    )
+
+
+def _description(found: FunctionInfo) -> Description:
+    return Description(
+        event=found.event,
+        kind=found.kind,
+        plugin=found.plugin,
+        summary=found.summary,
+        doc=found.doc,
+        errors=list(found.errors),
+        input=dict(found.input),
+        output=dict(found.output),
+    )

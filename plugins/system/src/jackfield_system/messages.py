@@ -1,0 +1,63 @@
+"""What the functions take and give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Info(BaseModel):
+    """The server."""
+
+    name: str
+    version: str
+    protocol: int
+    limits: dict[str, int | float]
+
+
+class PluginRow(BaseModel):
+    """One plugin. `reason` and `hint` are there only for those who may see them."""
+
+    name: str
+    version: str
+    state: str
+    namespaces: list[str]
+    functions: int
+    kind: str | None = None
+    reason: str | None = None
+    hint: str | None = None
+
+
+class FunctionRow(BaseModel):
+    """One function."""
+
+    event: str
+    kind: str
+    plugin: str
+    summary: str
+
+
+class Which(BaseModel):
+    """Which function to describe."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    event: str
+
+
+class Description(FunctionRow):
+    """One function with its contract; the schemas are JSON Schema 2020-12."""
+
+    doc: str
+    errors: list[str]
+    input: dict[str, Any]
+    output: dict[str, Any]
+
+
+class Pattern(BaseModel):
+    """Which functions to list: a pattern as file names have them, such as `api.services.*`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pattern: str = "*"
