@@ -1,0 +1,22 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from support.server import Server, serving
+
+
+@pytest.fixture(scope="session", name="server")
+def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with the demonstration and the system plugin, for tests that leave it as it was."""
+    with serving(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", name="require_all")
+def _require_all() -> bool:
+    """Whether a program that is missing fails a test, as in CI, rather than skipping it."""
+    return os.environ.get("JACKFIELD_REQUIRE_ALL") == "1"
