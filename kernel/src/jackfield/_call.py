@@ -211,7 +211,7 @@ class Call:
         "turns",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the dispatcher alone makes calls, and names every part
         self,
         *,
         event: str,

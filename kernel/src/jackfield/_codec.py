@@ -13,10 +13,10 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from types import ModuleType
-from typing import Final, NoReturn, Protocol, cast
+from typing import Any, Final, NoReturn, Protocol, cast
 
 from jackfield import _json
 from jackfield._errors import Code, CodecError, EncodeError
@@ -72,23 +72,17 @@ def _optional(*names: str) -> ModuleType | None:
     return None
 
 
-_msgpack = _optional("msgpack")
-_zstd = _optional("compression.zstd", "backports.zstd")
-
-
-def _zstd_inflater() -> _Inflater:
-    assert _zstd is not None  # the token was refused before
-    return cast(
-        _Inflater,
-        _zstd.ZstdDecompressor(options={_zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}),
-    )
+_msgpack: Any = _optional("msgpack")
+_zstd: Any = _optional("compression.zstd", "backports.zstd")
 
 
 _INFLATERS: dict[str, Callable[[], _Inflater]] = {"gzip": lambda: cast(_Inflater, zlib.decompressobj(wbits=31))}
 _DEFLATERS: dict[str, Callable[[bytes], bytes]] = {"gzip": lambda raw: gzip.compress(raw, 6, mtime=0)}
 _BROKEN: tuple[type[Exception], ...] = (zlib.error, EOFError)
 if _zstd is not None:
-    _INFLATERS["zstd"] = _zstd_inflater
+    _INFLATERS["zstd"] = partial(
+        _zstd.ZstdDecompressor, options={_zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG}
+    )
     _DEFLATERS["zstd"] = _zstd.compress
     _BROKEN += (_zstd.ZstdError,)
 
@@ -235,13 +229,12 @@ def _inflate(raw: bytes, compression: str, packed: int, bounds: Bounds) -> bytes
 
 
 def _from_msgpack(raw: bytes, bounds: Bounds) -> Value:
-    assert _msgpack is not None  # the token was refused before
     try:
         value = _msgpack.unpackb(raw, raw=False, strict_map_key=True, ext_hook=_refuse_extension)
     except CodecError:
         raise
     except Exception as error:  # noqa: BLE001 - the library's errors have no common base: ValueError, OverflowError…
-        _refuse(f"Not valid msgpack: {error or type(error).__name__}.")
+        _refuse(f"Not valid msgpack: {str(error) or type(error).__name__}.")
     _json.check_depth(value, bounds.depth)
     _check_msgpack(value)
     return cast(Value, value)
@@ -271,7 +264,6 @@ def _refuse_extension(code: int, data: bytes) -> NoReturn:
 
 
 def _to_msgpack(data: Json) -> bytes:
-    assert _msgpack is not None  # the token was refused before
     try:
         return cast(bytes, _msgpack.packb(data.value(), use_bin_type=True))
     except (OverflowError, ValueError, TypeError) as error:

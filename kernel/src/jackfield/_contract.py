@@ -9,7 +9,7 @@ import inspect
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from enum import StrEnum
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import orjson
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
@@ -137,7 +137,7 @@ class Contract:
     ) -> tuple[TypeAdapter[Any], dict[str, Any]]:
         what = "argument" if mode == "validation" else "result"
         try:
-            adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+            adapter: TypeAdapter[Any] = TypeAdapter(cast(Any, annotation))
             return adapter, adapter.json_schema(mode=mode)
         except (PydanticSchemaGenerationError, PydanticUserError) as error:
             raise ContractError(

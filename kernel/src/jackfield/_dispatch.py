@@ -27,6 +27,8 @@ from jackfield._workers import Workers
 _RECONNECT_MS: Final = (500, 5000)
 """Clients of a server that drains are told to come back after a time between these, so that they do not all at once."""
 
+_jitter: Final = random.SystemRandom()
+
 
 class Dispatcher:
     """Everything between a connection and a function.
@@ -205,7 +207,7 @@ class Dispatcher:
         """
         self._draining = True
         for session in self._sessions:
-            session.notify("server", {"state": "draining", "reconnect_in": random.randint(*_RECONNECT_MS)})
+            session.notify("server", {"state": "draining", "reconnect_in": _jitter.randint(*_RECONNECT_MS)})
         if self._running:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._quiet.wait(), timeout)
@@ -273,7 +275,7 @@ class Dispatcher:
             raise CallError(
                 Code.UNAVAILABLE, "Authentication takes too long; try again later.", retry_after=_retry_after()
             ) from None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             raise self._reporter.internal(error, "jackfield_authenticate") from None
         if principal is None:
             raise CallError(Code.UNAUTHENTICATED, "Nobody here knows who you are: check the token.")
@@ -284,7 +286,7 @@ class Dispatcher:
             return pipeline.allows(principal)
         except CallError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             self._reporter.complain(error, "jackfield_authorize")
             return False
 
@@ -304,9 +306,9 @@ class Dispatcher:
         for plugin, tell in listeners:
             try:
                 await _limited.contained(tell())
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
                 self._reporter.complain(error, f"{hook} of plugin {plugin}")
 
 
 def _retry_after() -> int:
-    return random.randint(*_RECONNECT_MS)
+    return _jitter.randint(*_RECONNECT_MS)

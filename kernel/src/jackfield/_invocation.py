@@ -140,7 +140,7 @@ class Invocation:
             return error
         except GeneratorExit:
             raise
-        except BaseException as error:  # a plugin may raise anything; sys.exit() must not end the server
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
             if self.call.cancelled and isinstance(error, asyncio.CancelledError):
                 return CallError(Code.CANCELED, "The call was cancelled.")
             return self._reporter.internal(error, self.call.event)
@@ -161,5 +161,5 @@ class Invocation:
         for plugin, observer in self._observers:
             try:
                 tell(observer)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
                 self._reporter.complain(error, f"{what} of the observer of plugin {plugin}")

@@ -21,7 +21,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from jackfield._errors import Code, CodecError, EncodeError, JsonSyntaxError
 
-Value: TypeAlias = "None | bool | int | float | str | bytes | list[Value] | dict[str, Value]"
+Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, Value] | None"
 """What a message can hold: JSON's values, and bytes for Buffers."""
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1

@@ -125,7 +125,7 @@ class JackfieldKernel:
             await self._start_plugins()
             self._check_strict()
             self._dispatcher = dispatcher = self._freeze()
-            border.attach(dispatcher)
+            border.serve(dispatcher)
             await server.start()
             ready()
             await self._until_stopped(server)
@@ -163,7 +163,7 @@ class JackfieldKernel:
             )
         except TimeoutError:
             plugin.quarantine(_plugins.describe(TimeIsUp()))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             plugin.quarantine(_plugins.describe(error))
         else:
             plugin.state = State.STARTED
@@ -178,11 +178,11 @@ class JackfieldKernel:
         try:
             await _limited.run(plugin.hooks.shutdown(self), self.settings.server.stop_timeout, f"stop:{plugin.name}")
         except TimeoutError:
-            log.error(
+            log.error(  # noqa: TRY400 - there is no traceback of interest
                 "plugin %s did not stop within %g s and is abandoned", plugin.name, self.settings.server.stop_timeout
             )
-        except Exception as error:
-            log.error("plugin %s failed to stop", plugin.name, exc_info=error)
+        except Exception:
+            log.exception("plugin %s failed to stop", plugin.name)
 
     async def _until_stopped(self, server: HttpServer) -> None:
         await _first(server.ended(), self._stop.wait())

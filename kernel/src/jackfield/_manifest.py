@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Final
+from typing import Any, Final
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from jackfield._service import NAMESPACE
@@ -46,7 +46,7 @@ class Manifest(BaseModel):
     version: str
     summary: str = ""
     requires_kernel: str = ""
-    requires: frozenset[str] = frozenset()
+    requires: frozenset[NormalizedName] = frozenset()
     namespaces: tuple[str, ...] = ()
 
     @field_validator("name")
@@ -123,12 +123,12 @@ def _read(distribution: Distribution, entry_point: EntryPoint, siblings: Iterabl
             requires_kernel = str(requirement.specifier)
         else:
             requires.add(canonicalize_name(requirement.name))
-    fields = {
+    fields: dict[str, Any] = {
         "name": entry_point.name,
         "target": entry_point.value,
         "distribution": metadata["Name"],
         "version": distribution.version,
-        "summary": metadata.get("Summary") or "",
+        "summary": str(metadata.json.get("summary", "")),
         "requires_kernel": requires_kernel,
         "requires": frozenset(requires),
         "namespaces": tuple(

@@ -74,10 +74,8 @@ class Pipeline:
         argument = self._contract.validate(data, buffers=buffers)
         arguments = (call, argument) if self._contract.takes_data else (call,)
         if self._wrappers:
-            result = _wrapped(self._wrappers, call, lambda: self._invoke(call, arguments))
-        else:
-            result = self._invoke(call, arguments)
-        return self._contract.dump(await result)
+            return self._contract.dump(await _wrapped(self._wrappers, call, lambda: self._invoke(call, arguments)))
+        return self._contract.dump(await self._invoke(call, arguments))
 
     def _invoke(self, call: Call, arguments: tuple[object, ...]) -> Awaitable[object]:
         if self.function.ordered and call.client is not None and self.info.event not in call.turns:

@@ -22,7 +22,7 @@ from importlib import import_module
 from typing import Final
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from jackfield._call import PluginInfo
@@ -146,11 +146,14 @@ def load_all(plugins: Iterable[Plugin], settings: Settings) -> None:
 
 
 def in_order(plugins: Sequence[Plugin]) -> list[list[Plugin]]:
-    """Return the plugins in waves: each depends on earlier waves only. Those that depend on each other are quarantined."""
-    by_distribution = defaultdict(list)
+    """Return the plugins in waves, each of which depends on earlier waves only.
+
+    Plugins that depend on one another in a circle are quarantined, and are in no wave.
+    """
+    by_distribution: dict[NormalizedName, list[Plugin]] = defaultdict(list)
     for plugin in plugins:
         by_distribution[canonicalize_name(plugin.manifest.distribution)].append(plugin)
-    graph = {
+    graph: dict[NormalizedName, set[NormalizedName]] = {
         name: {d for p in group for d in p.manifest.requires if d in by_distribution and d != name}
         for name, group in by_distribution.items()
     }
@@ -160,8 +163,8 @@ def in_order(plugins: Sequence[Plugin]) -> list[list[Plugin]]:
             sorter.prepare()
             break
         except CycleError as error:
-            cycle = error.args[1]
-            for name in set(cycle):
+            cycle: list[NormalizedName] = error.args[1]
+            for name in cycle[1:]:
                 for plugin in by_distribution[name]:
                     plugin.quarantine(PluginError(f"it depends on itself: {' → '.join(cycle)}", kind="DependencyCycle"))
             graph = {name: needs - set(cycle) for name, needs in graph.items() if name not in cycle}
@@ -227,7 +230,7 @@ def _import(manifest: Manifest) -> object:
 
 
 def _settings(plugin: Plugin, table: Mapping[str, JsonValue]) -> BaseModel | None:
-    model = plugin.hooks.settings_model()
+    model: object = plugin.hooks.settings_model()
     prefix = f"plugins.{plugin.name}"
     if model is None:
         if table:

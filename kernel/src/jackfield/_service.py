@@ -108,9 +108,10 @@ class Service:
         """
 
         def declare(function: F) -> F:
+            own_name: str = getattr(function, "__name__", "")
             self._add(
                 Function(
-                    name=name or getattr(function, "__name__", ""),
+                    name=name or own_name,
                     handler=function,
                     ordered=ordered,
                     detached=detached,

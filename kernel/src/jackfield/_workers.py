@@ -78,7 +78,7 @@ class Workers:
             raised: BaseException | None = None
             try:
                 result = job.function()
-            except BaseException as error:  # it belongs to the caller, SystemExit included
+            except BaseException as error:  # noqa: BLE001 - it belongs to the caller, SystemExit included
                 raised = error
             try:
                 job.future.get_loop().call_soon_threadsafe(_settle, job.future, result, raised)

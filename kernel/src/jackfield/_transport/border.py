@@ -13,7 +13,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import engineio
 import engineio.async_drivers.asgi
@@ -148,7 +148,7 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         self.limits = limits
         self._origins = frozenset(settings.cors_origins)
         self._path = f"{settings.path}/"
-        self._dispatcher: Dispatcher | None = None
+        self._dispatcher: Dispatcher
         self._links: dict[str, Link] = {}
         self._throttle = Throttle()
         self._closing: set[asyncio.Task[None]] = set()
@@ -166,7 +166,7 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         )
         self.eio._async = {**self.eio._async, "websocket": _WebSocket}
 
-    def attach(self, dispatcher: Dispatcher) -> None:
+    def serve(self, dispatcher: Dispatcher) -> None:
         """Say who takes what clients send."""
         self._dispatcher = dispatcher
 
@@ -177,8 +177,7 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
             return
         try:
             await self.eio.handle_request(scope, receive, send)
-        except Exception as error:
-            # What engineio cannot read makes it raise; the connection ends with that.
+        except Exception as error:  # noqa: BLE001 - what engineio cannot read makes it raise, and ends the connection
             if self._throttle.ready(type(error)):
                 log.warning("a client's request could not be served: %s", type(error).__name__)
 
@@ -258,7 +257,6 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         link.connecting = asyncio.get_running_loop().create_task(self._let_in(link, asked))
 
     async def _let_in(self, link: Link, asked: Connect) -> None:
-        assert self._dispatcher is not None  # attached before the server listens
         link.sid = self.eio.generate_id()
         try:
             session = await self._dispatcher.connect(link, _handshake(link.environ, asked))
@@ -281,7 +279,7 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
     def _leave(self, link: Link, reason: str) -> Coroutine[Any, Any, None]:
         """End the client's session now; what is returned also takes it out of its rooms."""
         session, link.session = link.session, None
-        if session is not None and self._dispatcher is not None:
+        if session is not None:
             self._dispatcher.disconnect(session, reason)
         return self._forget_rooms(link.sid if session is not None else None)
 
@@ -302,7 +300,7 @@ class _WebSocket(engineio.async_drivers.asgi.WebSocket):  # type: ignore[misc]  
         code = getattr(self.handler.__self__, "close_code", _NORMAL)
         try:
             await self.asgi_send({"type": "websocket.close", "code": code})
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - servers raise what they like here
             log.debug("a websocket was gone before it was closed: %s", type(error).__name__)
 
 

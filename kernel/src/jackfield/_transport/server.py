@@ -37,7 +37,7 @@ class HttpServer:
         self._task: asyncio.Task[None] | None = None
         self._server = _Server(
             uvicorn.Config(
-                border.app,  # type: ignore[arg-type]  # uvicorn's own scopes are typed dicts
+                border.app,
                 interface="asgi3",
                 loop="none",
                 http="auto",

@@ -15,7 +15,7 @@ def make_service(settings: DemoSettings) -> Service:
     service = Service("api.services.test")
 
     @service.function
-    async def testFunc(call: Call, data: str) -> str:  # noqa: N802 - the name that clients of the first demo use
+    async def testFunc(call: Call, data: str) -> str:
         """Return what was sent, and emit it to the caller as `message`."""
         await call.emit("message", data)
         return data
@@ -62,7 +62,7 @@ def make_service(settings: DemoSettings) -> Service:
         return data
 
     @service.function(ordered=True)
-    async def inTurn(call: Call, data: Pause) -> Pause:  # noqa: N802
+    async def inTurn(call: Call, data: Pause) -> Pause:
         """Take long, one at a time for each connection, in the order of arrival."""
         await asyncio.sleep(data.seconds)
         return data
@@ -74,7 +74,7 @@ def make_service(settings: DemoSettings) -> Service:
         return data
 
     @service.function
-    async def addAll(call: Call, data: list[int]) -> int:  # noqa: N802
+    async def addAll(call: Call, data: list[int]) -> int:
         """Add many numbers by calling `add` again and again, as the same caller and within the same deadline."""
         total = 0
         for number in data:

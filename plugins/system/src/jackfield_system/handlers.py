@@ -9,6 +9,8 @@ from jackfield_system.messages import Description, FunctionRow, Info, Pattern, P
 
 service = Service("api.system")
 
+_EVERYTHING = Pattern()
+
 OPERATOR = "jackfield:operator"
 """The scope of a principal who may see why a plugin is out of service; so may a client on this machine."""
 
@@ -34,7 +36,7 @@ async def plugins(call: Call) -> list[PluginRow]:
 
 
 @service.function
-async def functions(call: Call, data: Pattern = Pattern()) -> list[FunctionRow]:
+async def functions(call: Call, data: Pattern = _EVERYTHING) -> list[FunctionRow]:
     """List the functions that the caller may call, all of them or those that match a pattern."""
     return [
         FunctionRow(event=f.event, kind=f.kind, plugin=f.plugin, summary=f.summary)
