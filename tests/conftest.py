@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from support.server import Server, serving
+from tests.support.server import Server, serving
 
 
 @pytest.fixture(scope="session", name="server")

@@ -55,7 +55,12 @@ class Server:
 
 @contextmanager
 def serving(
-    folder: Path, *arguments: str, config: str = "", path: Sequence[Path] = (), env: dict[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    config: str = "",
+    path: Sequence[Path] = (),
+    env: dict[str, str] | None = None,
+    python: Path | str = sys.executable,
 ) -> Iterator[Server]:
     """Run a server until the block ends.
 
@@ -65,8 +70,9 @@ def serving(
         config: The text of `jackfield.toml`.
         path: Folders with plugins, as `support.plugins.write_plugin` makes them.
         env: More environment variables.
+        python: The interpreter of the environment to run in.
     """
-    process, log_file = launch(folder, *arguments, config=config, path=path, env=env)
+    process, log_file = launch(folder, *arguments, config=config, path=path, env=env, python=python)
     try:
         line = _first_line(process)
         if not line:
@@ -82,7 +88,12 @@ def serving(
 
 
 def launch(
-    folder: Path, *arguments: str, config: str = "", path: Sequence[Path] = (), env: dict[str, str] | None = None
+    folder: Path,
+    *arguments: str,
+    config: str = "",
+    path: Sequence[Path] = (),
+    env: dict[str, str] | None = None,
+    python: Path | str = sys.executable,
 ) -> tuple[subprocess.Popen[bytes], Path]:
     """Start a server that may fail to start; return its process and the file with its standard error."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +101,7 @@ def launch(
     log_file = folder / "stderr.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "jackfield", "serve", "--port", "0", "--json", *arguments],
+            [str(python), "-m", "jackfield", "serve", "--port", "0", "--json", *arguments],
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=log,
