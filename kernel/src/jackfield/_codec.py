@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Final, NoReturn, Protocol, cast
+from typing import Any, Final, NoReturn, Protocol, TypeAlias, cast
 
 from jackfield import _json
 from jackfield._errors import Code, CodecError, EncodeError
@@ -37,6 +37,11 @@ class Bounds:
     ratio: int = 100
     depth: int = 64
 
+    @property
+    def values(self) -> int:
+        """How many values packed JSON or MessagePack may hold: a tiny one takes many times its bytes in memory."""
+        return max(_FEW_VALUES, self.unpacked // 8)
+
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
@@ -47,10 +52,14 @@ class Encoding:
     kind: str
 
 
+_Container: TypeAlias = "list[object] | dict[object, object]"
+
 _RATIO_FREE: Final = 64 * 1024
+_FEW_VALUES: Final = 8192
 _MAX_TOKENS: Final = 4
 _KINDS: Final = ("json", "msgpack", "bytes")
-_GZIP_MAGIC: Final = b"\x1f\x8b"
+_MSGPACK_TYPES: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})
+_MAGIC: Final = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 _ZSTD_WINDOW_LOG: Final = 23
 """8 MiB: what every decoder must support (RFC 8878); a frame may ask for gigabytes."""
 
@@ -133,7 +142,7 @@ def unpack(data: Value, encoding: Encoding, bounds: Bounds) -> Value:
         return raw
     if encoding.kind == "msgpack":
         return _from_msgpack(raw, bounds)
-    return _json.loads(raw, bounds.depth)
+    return _from_json(raw, bounds)
 
 
 def unpack_text(data: str | bytes, bounds: Bounds) -> Value:
@@ -144,8 +153,8 @@ def unpack_text(data: str | bytes, bounds: Bounds) -> Value:
     """
     if isinstance(data, str):
         return _json.loads(_utf8(data), bounds.depth)
-    if data[:2] == _GZIP_MAGIC:
-        data = _inflate(data, "gzip", len(data), bounds)
+    if data.startswith(_MAGIC["gzip"]):
+        return _from_json(_inflate(data, "gzip", len(data), bounds), bounds)
     return _json.loads(data, bounds.depth)
 
 
@@ -203,12 +212,16 @@ def _from_base64(text: str, bounds: Bounds) -> bytes:
     # The decoder lets pass bits that no encoder leaves in the last group.
     if text.endswith("=") and base64.b64encode(raw[len(raw) // 3 * 3 :]).decode() != text[-4:]:
         _refuse("Not valid base64: the last group has stray bits.")
+    if len(raw) > bounds.unpacked:
+        _too_large(bounds)
     return raw
 
 
 def _inflate(raw: bytes, compression: str, packed: int, bounds: Bounds) -> bytes:
     ratio_limit = max(_RATIO_FREE, packed * bounds.ratio)
     limit = min(bounds.unpacked, ratio_limit)
+    if not raw.startswith(_MAGIC[compression]):
+        _refuse(f"Not valid {compression}: it does not begin as {compression} does.")
     inflater = _INFLATERS[compression]()
     try:
         unpacked = inflater.decompress(raw, limit + 1)
@@ -228,35 +241,73 @@ def _inflate(raw: bytes, compression: str, packed: int, bounds: Bounds) -> bytes
     return unpacked
 
 
+def _from_json(raw: bytes, bounds: Bounds) -> Value:
+    if _json.has_more_values(raw, bounds.values):
+        _too_many(bounds)
+    return _json.loads(raw, bounds.depth)
+
+
 def _from_msgpack(raw: bytes, bounds: Bounds) -> Value:
     try:
-        value = _msgpack.unpackb(raw, raw=False, strict_map_key=True, ext_hook=_refuse_extension)
+        # Read once without making anything: a header may promise much more than there is.
+        scanner = _msgpack.Unpacker(max_buffer_size=len(raw))
+        scanner.feed(raw)
+        scanner.skip()
+        count = _counter(bounds) if len(raw) > bounds.values else None
+        value = _msgpack.unpackb(
+            raw,
+            raw=False,
+            strict_map_key=True,
+            ext_hook=_refuse_extension,
+            list_hook=count,
+            object_hook=count,
+        )
     except CodecError:
         raise
+    except _msgpack.StackError:
+        _json.too_deep(bounds.depth)
+    except _msgpack.OutOfData:
+        _refuse("Not valid msgpack: it ends too early.")
+    except _msgpack.ExtraData:
+        _refuse("Not valid msgpack: something follows its end.")
     except Exception as error:  # noqa: BLE001 - the library's errors have no common base: ValueError, OverflowError…
         _refuse(f"Not valid msgpack: {str(error) or type(error).__name__}.")
-    _json.check_depth(value, bounds.depth)
-    _check_msgpack(value)
+    _check_msgpack(value, bounds.depth)
     return cast(Value, value)
 
 
-def _check_msgpack(value: object) -> None:
-    level = [value]
-    while level:
-        children: list[object] = []
-        for item in level:
-            if isinstance(item, dict):
-                if not all(isinstance(key, str) for key in item):
-                    _refuse("msgpack: the keys of a map must be strings.")
-                children.extend(item.values())
-            elif isinstance(item, list):
-                children.extend(item)
-            elif isinstance(item, float):
-                if not math.isfinite(item):
-                    _refuse("msgpack: NaN and infinities are refused.")
-            elif item is not None and not isinstance(item, bool | int | str | bytes):
+def _counter(bounds: Bounds) -> Callable[[_Container], _Container]:
+    left = bounds.values
+
+    def count(container: _Container) -> _Container:
+        nonlocal left
+        left -= len(container) or 1
+        if left < 0:
+            _too_many(bounds)
+        return container
+
+    return count
+
+
+def _check_msgpack(value: object, max_depth: int) -> None:
+    level: list[_Container] = [[value]]
+    for _ in range(max_depth + 1):
+        inside: list[_Container] = []
+        for container in level:
+            if isinstance(container, dict) and not all(type(key) is str for key in container):
+                _refuse("msgpack: the keys of a map must be strings.")
+            items = container.values() if isinstance(container, dict) else container
+            kinds = set(map(type, items))
+            if not kinds <= _MSGPACK_TYPES:
                 _refuse("msgpack: extension types are refused.")
-        level = children
+            if float in kinds and not all(math.isfinite(item) for item in items if isinstance(item, float)):
+                _refuse("msgpack: NaN and infinities are refused.")
+            if list in kinds or dict in kinds:
+                inside += [item for item in items if isinstance(item, list | dict)]
+        if not inside:
+            return
+        level = inside
+    _json.too_deep(max_depth)
 
 
 def _refuse_extension(code: int, data: bytes) -> NoReturn:
@@ -275,6 +326,13 @@ def _utf8(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         _refuse("Not valid UTF-8: a lone surrogate.")
+
+
+def _too_many(bounds: Bounds) -> NoReturn:
+    raise CodecError(
+        Code.RESOURCE_EXHAUSTED,
+        f"The data unpacks to more than {bounds.values} values (an eighth of limits.unpacked_size).",
+    )
 
 
 def _too_large(bounds: Bounds) -> NoReturn:

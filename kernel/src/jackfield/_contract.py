@@ -101,8 +101,12 @@ class Contract:
         except ValidationError as error:
             raise _invalid(error) from None
 
-    def dump(self, result: object) -> Json:
+    def dump(self, result: object, *, wide: bool = False) -> Json:
         """Return the result as the wire carries it.
+
+        Args:
+            result: What the function returned.
+            wide: Whether it goes out as MessagePack, which carries integers beyond ±(2^53−1).
 
         Raises:
             EncodeError: The result is not what the function promised, or cannot be sent.
@@ -116,7 +120,7 @@ class Contract:
             raise EncodeError(f"the result cannot be sent: {error}") from error
         if b"NaN" in text or b"Infinity" in text:
             _refuse_non_finite(text)
-        return _json.checked(text, buffers)
+        return _json.paired(text, buffers) if wide else _json.checked(text, buffers)
 
     def _hints(self, handler: Handler) -> Mapping[str, object]:
         try:

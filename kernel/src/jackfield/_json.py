@@ -13,15 +13,17 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeAlias, cast
+from typing import Final, NoReturn, cast
 
 import orjson
 from pydantic_core import PydanticSerializationError, to_jsonable_python
+from typing_extensions import TypeAliasType
 
 from jackfield._errors import Code, CodecError, EncodeError, JsonSyntaxError
 
-Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, Value] | None"
+Value = TypeAliasType("Value", "bool | int | float | str | bytes | list[Value] | dict[str, Value] | None")
 """What a message can hold: JSON's values, and bytes for Buffers."""
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
@@ -29,7 +31,8 @@ MAX_BUFFERS: Final = 10
 """Stock Socket.IO clients refuse a packet with more attachments."""
 
 _LONG_NUMBER: Final = re.compile(rb"\d{16}")
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_STRINGS_AND_OTHERS: Final = re.compile(rb"(?:[^\"]++|%b){1,4096}+" % _STRING.pattern, re.DOTALL)
 _PLACEHOLDER: Final = re.compile(rb'\{"_placeholder":true,"num":(\d+)\}')
 _PLACEHOLDER_MARK: Final = b'"_placeholder":true'
 
@@ -45,6 +48,11 @@ class Json:
         """Return the value again, with the Buffers in their places."""
         parsed = orjson.loads(self.text) if not _LONG_NUMBER.search(self.text) else json.loads(self.text)
         return _put_back(parsed, self.buffers) if self.buffers else cast(Value, parsed)
+
+    @property
+    def pretends(self) -> bool:
+        """Whether plain data in it looks like a placeholder, which clients take for one where there are Buffers."""
+        return self.text.count(_PLACEHOLDER_MARK) != len(self.buffers)
 
     def renumbered(self, offset: int) -> bytes:
         """Return the text with every placeholder's number raised by `offset`."""
@@ -75,14 +83,27 @@ def loads(text: bytes, max_depth: int) -> Value:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        if brackets > max_depth and _text_depth_exceeds(text, max_depth):
-            _too_deep(max_depth)
-        raise JsonSyntaxError(f"{error.msg} at byte {error.pos}") from None
+        if brackets > max_depth and _open_at(error) > max_depth:
+            too_deep(max_depth)
+        raise JsonSyntaxError(f"{error.msg} at character {error.pos}") from None
     if brackets > max_depth:
         check_depth(value, max_depth)
     if _LONG_NUMBER.search(text):
         json.loads(text, parse_int=_safe_integer)
     return cast(Value, value)
+
+
+def has_more_values(text: bytes, values: int) -> bool:
+    """Tell whether JSON text holds more than so many values, before any of them is made."""
+    # A value follows a comma or the bracket that it stands in; only in strings do these marks mean nothing.
+    if _marks(text) <= values:
+        return False
+    found = 0
+    for piece in _outside_strings(text):
+        found += _marks(piece)
+        if found > values:
+            return True
+    return False
 
 
 def dumps(value: object) -> Json:
@@ -106,9 +127,19 @@ def checked(text: bytes, buffers: list[bytes]) -> Json:
         EncodeError: An integer beyond ±(2^53−1), or data that a client would take for a placeholder.
     """
     check_integers(text)
-    if buffers and text.count(_PLACEHOLDER_MARK) != len(buffers):
+    return paired(text, buffers)
+
+
+def paired(text: bytes, buffers: list[bytes]) -> Json:
+    """Return the pair as `Json`, integers unchecked: MessagePack carries more of them than JSON.
+
+    Raises:
+        EncodeError: Data that a client would take for a placeholder.
+    """
+    value = Json(text, tuple(buffers))
+    if buffers and value.pretends:
         raise EncodeError("a value with Buffers has a field '_placeholder', which clients take for a Buffer")
-    return Json(text, tuple(buffers))
+    return value
 
 
 def check_integers(text: bytes) -> None:
@@ -154,7 +185,12 @@ def check_depth(value: object, max_depth: int) -> None:
         ]
         if not level:
             return
-    _too_deep(max_depth)
+    too_deep(max_depth)
+
+
+def too_deep(max_depth: int) -> NoReturn:
+    """Raise the `CodecError` for data that is nested too deeply."""
+    raise CodecError(Code.RESOURCE_EXHAUSTED, f"The data is nested more than {max_depth} levels deep (limits.depth).")
 
 
 def holds_buffers(value: Value) -> bool:
@@ -194,14 +230,19 @@ def _safe_integer(digits: str) -> int:
     return int(digits)
 
 
-def _text_depth_exceeds(text: bytes, max_depth: int) -> bool:
-    depth = 0
-    for byte in re.finditer(rb"[\[\]{}]", _STRING.sub(b"", text)):
-        depth += 1 if byte[0] in b"[{" else -1
-        if depth > max_depth:
-            return True
-    return False
+def _open_at(error: orjson.JSONDecodeError) -> int:
+    """Return how many arrays and objects are open where the parser stopped, be it at its own limit of depth."""
+    return sum(
+        piece.count(b"[") + piece.count(b"{") - piece.count(b"]") - piece.count(b"}")
+        for piece in _outside_strings(error.doc[: error.pos + 1].encode())
+    )
 
 
-def _too_deep(max_depth: int) -> NoReturn:
-    raise CodecError(Code.RESOURCE_EXHAUSTED, f"The data is nested more than {max_depth} levels deep (limits.depth).")
+def _outside_strings(text: bytes) -> Iterator[bytes]:
+    """Yield what of JSON text is no string, in pieces: there may be a million strings."""
+    for part in _STRINGS_AND_OTHERS.finditer(text):
+        yield _STRING.sub(b"", part[0])
+
+
+def _marks(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
