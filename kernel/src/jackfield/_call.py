@@ -128,21 +128,24 @@ class Client:
     """The client that made a call.
 
     Attributes:
-        id: The connection's id; the client knows it as `socket.id`.
         address: Its IP address, or an empty string.
         local: Whether it is on this machine, with no proxy in between.
         connected: False once it has gone.
     """
 
-    __slots__ = ("_connection", "_turns", "address", "connected", "id", "local")
+    __slots__ = ("_connection", "_turns", "address", "connected", "local")
 
     def __init__(self, connection: Connection, *, address: str, local: bool) -> None:
         self._connection = connection
-        self.id = connection.sid
         self.address = address
         self.local = local
         self.connected = True
         self._turns: dict[str, asyncio.Lock] = {}
+
+    @property
+    def id(self) -> str:
+        """The connection's id; the client knows it as `socket.id`."""
+        return self._connection.sid
 
     def turn(self, event: str) -> asyncio.Lock:
         """Return the lock that functions declared `ordered` hold while they run."""

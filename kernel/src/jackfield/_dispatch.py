@@ -271,7 +271,7 @@ class Dispatcher:
             )
         except CallError:
             raise
-        except TimeoutError:
+        except _limited.OutOfTime:
             raise CallError(
                 Code.UNAVAILABLE, "Authentication takes too long; try again later.", retry_after=_retry_after()
             ) from None
@@ -286,7 +286,7 @@ class Dispatcher:
             return pipeline.allows(principal)
         except CallError:
             raise
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
             self._reporter.complain(error, "jackfield_authorize")
             return False
 
@@ -303,11 +303,14 @@ class Dispatcher:
     ) -> None:
         if before is not None:  # nobody hears of a client's going before its coming
             await asyncio.wait([before])
-        for plugin, tell in listeners:
-            try:
-                await _limited.contained(tell())
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-                self._reporter.complain(error, f"{hook} of plugin {plugin}")
+        # Side by side, so that one that hangs keeps the others waiting for nothing.
+        await asyncio.gather(*(self._tell_one(hook, plugin, tell) for plugin, tell in listeners))
+
+    async def _tell_one(self, hook: str, plugin: str, tell: Callable[[], Any]) -> None:
+        try:
+            await _limited.run(tell(), self.limits.call_timeout, f"{hook}:{plugin}")
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            self._reporter.complain(error, f"{hook} of plugin {plugin}")
 
 
 def _retry_after() -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -79,10 +79,12 @@ class Hooks:
 
     Args:
         plugins: Name and object of each plugin, in starting order.
+        observers: What plugins have already answered to `jackfield_observe`, which is asked once.
     """
 
-    def __init__(self, plugins: Iterable[tuple[str, object]]) -> None:
+    def __init__(self, plugins: Iterable[tuple[str, object]], observers: Mapping[str, Observer] | None = None) -> None:
         manager = _manager()
+        self._observers = observers or {}
         # pluggy asks the last registered first.
         for name, plugin in reversed(list(plugins)):
             manager.register(plugin, name)
@@ -152,11 +154,21 @@ class Hooks:
 
     def observers(self) -> tuple[tuple[str, Observer], ...]:
         """Return what is told of calls, with the plugin's name."""
-        return tuple((ask.plugin, cast(Observer, ask())) for ask in self["jackfield_observe"])
+        return tuple(
+            (ask.plugin, self._observers.get(ask.plugin) or _observer(ask())) for ask in self["jackfield_observe"]
+        )
 
     def wrappers(self) -> tuple[Callable[[Call, Proceed], Any], ...]:
         """Return what wraps calls, the outermost first."""
         return tuple(_wrapper(ask) for ask in self["jackfield_call"])
+
+
+def _observer(found: object) -> Observer:
+    if not all(callable(getattr(found, method, None)) for method in ("started", "ended")):
+        raise PluginError(
+            f"jackfield_observe must return an object with the methods started and ended, not {found!r:.100}"
+        )
+    return cast(Observer, found)
 
 
 def _authorizer(ask: Implementation) -> Callable[[Principal | None, FunctionInfo], bool | None]:
@@ -185,9 +197,9 @@ def _sequence(services: object) -> Sequence[Service]:
 
 def _explain(plugin: object, error: pluggy.PluginValidationError) -> str:
     known = hook_names()
+    problems = []
     for name in dir(plugin):
         if hasattr(getattr(plugin, name, None), f"{_hooks.PROJECT}_impl") and name not in known:
             nearest = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-            return f"there is no hook {name!r}{hint}"
-    return " ".join(str(error).split())
+            problems.append(f"there is no hook {name!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else ""))
+    return "; ".join(problems) or " ".join(str(error).split())

@@ -1,8 +1,9 @@
-"""Time limits on code of others that runs in the main thread: imports, hooks, starts that block.
+"""Time limits on code of others that runs in the main thread: imports, hooks, starts and stops that block.
 
-A timer's signal raises in the middle of what runs. It is armed again and again, so that code which swallows
-the exception meets the next one. What does not come back even so, such as a loop in C, is ended by a thread:
-it says which plugin it was and ends the process, because nothing gentler is left.
+A thread watches. When the time is over it sends the main thread a signal, whose handler raises in the middle of
+what runs, and again until that has helped, so that code which swallows the exception meets the next one. What
+does not come back even so, such as a loop that catches everything, ends the process and is named, because
+nothing gentler is left.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,7 +21,7 @@ from typing import Final
 
 EXIT_START_FAILED: Final = 3
 _AGAIN: Final = 0.2
-"""Seconds between two signals once the time is over."""
+"""Seconds between two looks of the watching thread, and between two signals."""
 _PATIENCE: Final = 5.0
 """Seconds of signals after which the process is ended."""
 
@@ -41,49 +43,89 @@ def time_limit(seconds: float, culprit: str) -> Iterator[None]:
     Raises:
         TimeIsUp: The body took longer.
     """
-    with _alarm(seconds, lambda: True, lambda: culprit):
+    end = time.monotonic() + seconds
+    with _alarm(lambda: time.monotonic() - end, lambda: None, lambda: end_start(culprit)):
         yield
 
 
 @contextmanager
-def blocking_limit(seconds: float, name_of: Callable[[asyncio.Task[object]], str | None]) -> Iterator[None]:
+def blocking_limit(
+    seconds: float,
+    name_of: Callable[[asyncio.Task[object]], str | None],
+    last_resort: Callable[[str], None],
+) -> Iterator[Callable[[], float]]:
     """While the body runs an event loop, raise `TimeIsUp` in a task that does not give the loop back.
 
     Args:
-        seconds: How long after the beginning a task may still hold the loop.
+        seconds: How long a task may hold the loop.
         name_of: Returns the plugin that a task belongs to, or None for a task that is to be left alone.
+        last_resort: Ends the process because of the plugin that it is given, which cannot be interrupted.
+
+    Yields:
+        What tells for how many seconds tasks that had to be interrupted have held the loop: time that the others lost.
     """
     loop = asyncio.get_running_loop()
+    holder: asyncio.Task[object] | None = None
+    since = lost = lost_before = 0.0
+    running = True
 
-    def culprit() -> str | None:
-        task = asyncio.current_task(loop)
-        return None if task is None else name_of(task)
+    def pulse() -> None:
+        nonlocal holder
+        holder = None  # whoever it was has given the loop back
+        if running:
+            loop.call_later(_AGAIN, pulse)
 
-    with _alarm(seconds, lambda: culprit() is not None, lambda: culprit() or "a plugin"):
-        yield
+    def overdue() -> float:
+        nonlocal holder, since, lost_before
+        now, task = time.monotonic(), asyncio.current_task(loop)
+        if task is not holder:
+            holder, since, lost_before = task, now, lost
+        return now - since - seconds if task is not None and name_of(task) is not None else -1.0
+
+    def interrupted() -> None:
+        nonlocal lost
+        lost = lost_before + time.monotonic() - since
+
+    def give_up() -> None:
+        last_resort((holder and name_of(holder)) or "?")
+
+    pulse()
+    try:
+        with _alarm(overdue, interrupted, give_up):
+            yield lambda: lost
+    finally:
+        running = False
 
 
 @contextmanager
-def _alarm(seconds: float, guilty: Callable[[], bool], culprit: Callable[[], str]) -> Iterator[None]:
+def _alarm(
+    overdue: Callable[[], float], interrupted: Callable[[], None], last_resort: Callable[[], None]
+) -> Iterator[None]:
+    """Raise `TimeIsUp` in the body while `overdue` returns more than 0: for how many seconds it should have ended."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     running = True
+    over = threading.Event()
 
     def ring(signum: int, frame: FrameType | None) -> None:
-        if running and guilty():
+        if running and overdue() > 0:
+            interrupted()
             raise TimeIsUp
 
-    def last_resort() -> None:
-        if running and guilty():
-            _end(culprit())
+    def watch() -> None:
+        while not over.wait(_AGAIN):
+            late = overdue()
+            if running and late > _PATIENCE:
+                last_resort()
+            elif running and late > 0:
+                signal.pthread_kill(main, signal.SIGALRM)
 
-    watchdog = threading.Timer(seconds + _PATIENCE, last_resort)
-    watchdog.daemon = True
+    main = threading.get_ident()
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
-    watchdog.start()
+    watcher = threading.Thread(target=watch, name="jackfield-watch", daemon=True)
+    watcher.start()
     try:
         try:
             yield
@@ -91,15 +133,26 @@ def _alarm(seconds: float, guilty: Callable[[], bool], culprit: Callable[[], str
             running = False
     finally:
         # A signal may have come just before the line above, so this stands in a block of its own.
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        running = False
+        over.set()
+        watcher.join()  # it sends nothing any more that would meet the handler from before
         signal.signal(signal.SIGALRM, before)
-        watchdog.cancel()
 
 
-def _end(culprit: str) -> None:
+def end_start(culprit: str) -> None:
+    """End the process because a plugin does not let it start."""
     sys.stderr.write(
         f"jackfield: plugin {culprit} does not come back and cannot be interrupted; the start has failed.\n"
         f"  Take it out of service with: jackfield plugins disable {culprit}\n"
     )
     sys.stderr.flush()
     os._exit(EXIT_START_FAILED)
+
+
+def end_stop(culprit: str) -> None:
+    """End the process because a plugin does not let it stop; the status is 0, for the server was told to end."""
+    sys.stderr.write(
+        f"jackfield: plugin {culprit} does not come back and cannot be interrupted; the server ends without it.\n"
+    )
+    sys.stderr.flush()
+    os._exit(0)

@@ -122,8 +122,9 @@ async def jackfield_authenticate(handshake: Handshake) -> Principal | None:
 async def jackfield_connect(client: Client, principal: Principal | None) -> None:
     """A client has connected.
 
-    When: once for each connection, after authentication, before its first call. All implementations run; an
-    exception is logged and changes nothing.
+    When: once for each connection, as soon as the client was told that it is in; its first calls may run beside it, and
+    what is emitted here reaches it. All implementations run, side by
+    side; an exception is logged and changes nothing. After `limits.call_timeout` seconds one is cancelled.
 
     Args:
         client: The client, which can be sent events already.
@@ -136,8 +137,8 @@ async def jackfield_connect(client: Client, principal: Principal | None) -> None
 async def jackfield_disconnect(client: Client, reason: str) -> None:
     """A client has gone.
 
-    When: exactly once for each connection that `jackfield_connect` was told of. All implementations run; an
-    exception is logged and changes nothing.
+    When: exactly once for each connection that `jackfield_connect` was told of. All implementations run, side by
+    side; an exception is logged and changes nothing. After `limits.call_timeout` seconds one is cancelled.
 
     Args:
         client: The client; events to it go nowhere.
@@ -181,8 +182,8 @@ def jackfield_admit(call: Call) -> None:
 def jackfield_observe() -> Observer:
     """Return an object that is told when calls start and end: metrics, logs, traces.
 
-    When: once, at the start. Its methods are called for every call; be quick. An exception in them is logged, once a
-    second at the most, and changes nothing.
+    When: once, right after `jackfield_startup`. An exception quarantines the plugin. The methods of what it returns
+    are called for every call; be quick. An exception in them is logged, once a second at the most, and changes nothing.
     """
     raise AssertionError
 

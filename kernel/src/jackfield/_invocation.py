@@ -128,6 +128,9 @@ class Invocation:
         self._observe("started", lambda observer: observer.started(self.call))
         try:
             self._settle(await self._outcome())
+        except GeneratorExit as error:  # the function's own, unless the event loop has gone and the call with it
+            if not self.call.cancelled:
+                self._settle(self._reporter.internal(error, self.call.event))
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -161,5 +164,5 @@ class Invocation:
         for plugin, observer in self._observers:
             try:
                 tell(observer)
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call goes on
                 self._reporter.complain(error, f"{what} of the observer of plugin {plugin}")

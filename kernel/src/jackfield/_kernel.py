@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import Final
@@ -15,7 +15,7 @@ from jackfield._call import FunctionInfo, PluginInfo
 from jackfield._dispatch import Dispatcher
 from jackfield._errors import CallError, Code, StartError
 from jackfield._facade import Hooks
-from jackfield._guard import TimeIsUp, blocking_limit
+from jackfield._guard import TimeIsUp, blocking_limit, end_start, end_stop
 from jackfield._identity import Principal
 from jackfield._json import Value
 from jackfield._manifest import Found
@@ -27,6 +27,7 @@ from jackfield._transport.server import HttpServer
 
 PROTOCOL_VERSION: Final = 1
 _STARTUP: Final = "startup:"
+_SHUTDOWN: Final = "shutdown:"
 _LEFTOVERS: Final = 1.0
 """Seconds that tasks which nobody ended have to end once they are cancelled."""
 
@@ -43,7 +44,14 @@ def run(kernel: JackfieldKernel, ready: Callable[[], None]) -> None:
     except ImportError:
         loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    loop.run_until_complete(kernel.serve(ready))
+    serving = loop.create_task(kernel.serve(ready))
+    while not serving.done():
+        try:
+            loop.run_until_complete(serving)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if serving.done():
+                raise
+            log.exception("a task or a callback of a plugin raised %s; the server goes on", type(error).__name__)
 
 
 class JackfieldKernel:
@@ -140,28 +148,27 @@ class JackfieldKernel:
             await self._cancel_leftovers()
 
     def _freeze(self) -> Dispatcher:
-        in_service = [
-            (plugin.name, plugin.object)
-            for wave in _plugins.in_order([p for p in self._plugins if p.in_service])
-            for plugin in wave
-        ]
-        return Dispatcher(self, Registry(self._plugins), Hooks(in_service), self.settings.limits)
+        in_service = [p for wave in _plugins.in_order([p for p in self._plugins if p.in_service]) for p in wave]
+        observers = {name: observer for plugin in in_service for name, observer in plugin.observers.items()}
+        hooks = Hooks([(plugin.name, plugin.object) for plugin in in_service], observers)
+        return Dispatcher(self, Registry(self._plugins), hooks, self.settings.limits)
 
     async def _start_plugins(self) -> None:
         loaded = [plugin for plugin in self._plugins if plugin.state is State.LOADED]
         for wave in _plugins.in_order(loaded):
             fit = [plugin for plugin in wave if not _plugins.blame_dependency(plugin, loaded)]
-            with blocking_limit(self.settings.server.start_timeout + 0.5, _plugin_of):
-                await asyncio.gather(*(self._start_plugin(plugin) for plugin in fit))
+            with blocking_limit(self.settings.server.start_timeout, _named(_STARTUP), end_start) as lost:
+                await asyncio.gather(*(self._start_plugin(plugin, lost) for plugin in fit))
 
-    async def _start_plugin(self, plugin: Plugin) -> None:
+    async def _start_plugin(self, plugin: Plugin, lost: Callable[[], float]) -> None:
         try:
             await _limited.run(
-                _interruptible_start(plugin, self),
+                _interruptible(plugin.start(self)),
                 self.settings.server.start_timeout,
                 f"{_STARTUP}{plugin.name}",
+                lost,
             )
-        except TimeoutError:
+        except _limited.OutOfTime:
             plugin.quarantine(_plugins.describe(TimeIsUp()))
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             plugin.quarantine(_plugins.describe(error))
@@ -171,15 +178,17 @@ class JackfieldKernel:
     async def _stop_plugins(self) -> None:
         started = [plugin for plugin in self._plugins if plugin.state is State.STARTED]
         for wave in reversed(_plugins.in_order(started)):
-            await asyncio.gather(*(self._stop_plugin(plugin) for plugin in wave))
+            with blocking_limit(self.settings.server.stop_timeout, _named(_SHUTDOWN), end_stop) as lost:
+                await asyncio.gather(*(self._stop_plugin(plugin, lost) for plugin in wave))
 
-    async def _stop_plugin(self, plugin: Plugin) -> None:
+    async def _stop_plugin(self, plugin: Plugin, lost: Callable[[], float]) -> None:
         plugin.state = State.STOPPED
+        seconds = self.settings.server.stop_timeout
         try:
-            await _limited.run(plugin.hooks.shutdown(self), self.settings.server.stop_timeout, f"stop:{plugin.name}")
-        except TimeoutError:
+            await _limited.run(_interruptible(plugin.hooks.shutdown(self)), seconds, f"{_SHUTDOWN}{plugin.name}", lost)
+        except _limited.OutOfTime:
             log.error(  # noqa: TRY400 - there is no traceback of interest
-                "plugin %s did not stop within %g s and is abandoned", plugin.name, self.settings.server.stop_timeout
+                "plugin %s did not stop within %g s and is abandoned", plugin.name, seconds
             )
         except Exception:
             log.exception("plugin %s failed to stop", plugin.name)
@@ -214,11 +223,11 @@ class JackfieldKernel:
                 raise StartError(faults)
 
 
-async def _interruptible_start(plugin: Plugin, kernel: JackfieldKernel) -> None:
+async def _interruptible(hook: Coroutine[object, object, None]) -> None:
     try:
-        await plugin.hooks.startup(kernel, plugin.settings)
+        await hook
     except TimeIsUp:
-        raise TimeoutError from None
+        raise _limited.OutOfTime from None
 
 
 async def _first(*waits: Awaitable[object]) -> None:
@@ -230,6 +239,11 @@ async def _first(*waits: Awaitable[object]) -> None:
             task.cancel()
 
 
-def _plugin_of(task: asyncio.Task[object]) -> str | None:
-    name = task.get_name()
-    return name.removeprefix(_STARTUP) if name.startswith(_STARTUP) else None
+def _named(prefix: str) -> Callable[[asyncio.Task[object]], str | None]:
+    """Return what tells the plugin that a task belongs to, by the beginning of the task's name."""
+
+    def plugin_of(task: asyncio.Task[object]) -> str | None:
+        name = task.get_name()
+        return name.removeprefix(prefix) if name.startswith(prefix) else None
+
+    return plugin_of

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from jackfield._errors import PluginError
@@ -14,7 +15,13 @@ _GRACE: Final = 1.0
 """Seconds that cancelled code has to clean up before it is left to itself."""
 
 
-async def run(coroutine: Coroutine[Any, Any, T], seconds: float, name: str) -> T:
+class OutOfTime(TimeoutError):
+    """The code was not done in time; a plain `TimeoutError` is one that the code raised itself."""
+
+
+async def run(
+    coroutine: Coroutine[Any, Any, T], seconds: float, name: str, lost: Callable[[], float] = lambda: 0.0
+) -> T:
     """Return what the coroutine returns.
 
     It runs as a task of its own. Past its time it is cancelled; if it does not end then, it is left behind.
@@ -23,15 +30,18 @@ async def run(coroutine: Coroutine[Any, Any, T], seconds: float, name: str) -> T
         coroutine: What to run.
         seconds: How long it may take.
         name: The task's name.
+        lost: How many seconds others have kept it waiting so far, which do not count.
 
     Raises:
-        TimeoutError: It took longer.
+        OutOfTime: It took longer.
         Exception: Whatever it raised.
     """
     task = asyncio.get_running_loop().create_task(contained(coroutine), name=name)
     try:
-        done, _ = await asyncio.wait([task], timeout=seconds)
-        if done:
+        end = time.monotonic() + seconds - lost()
+        while not task.done() and (left := end + lost() - time.monotonic()) > 0:
+            await asyncio.wait([task], timeout=left)
+        if task.done():
             return task.result()
         task.cancel()
         await asyncio.wait([task], timeout=_GRACE)
@@ -40,19 +50,30 @@ async def run(coroutine: Coroutine[Any, Any, T], seconds: float, name: str) -> T
         raise
     if task.done() and not task.cancelled():
         task.exception()  # looked at, so that asyncio does not complain
-    raise TimeoutError
+    raise OutOfTime
 
 
 async def contained(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Return what the coroutine returns; its attempt to end the process becomes an exception.
+    """Return what the coroutine returns; whatever it raises of itself becomes an exception.
 
-    A task that raises `SystemExit` would stop the event loop.
+    A task that raises `SystemExit` would stop the event loop, and one that raises `CancelledError` without having been
+    cancelled would cancel who waits for it.
 
     Raises:
-        PluginError: It raised `SystemExit` or `KeyboardInterrupt`.
+        PluginError: It raised `SystemExit`, `CancelledError`, or anything else that is no `Exception`.
         Exception: Whatever else it raised.
     """
+    task = asyncio.current_task()
     try:
         return await coroutine
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise PluginError(f"it called for the end of the process: {error!r}", kind=type(error).__name__) from error
+    except Exception:
+        raise
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError | GeneratorExit) and (task is None or task.cancelling()):
+            raise
+        problem = (
+            f"it called for the end of the process: {error!r}"
+            if isinstance(error, SystemExit | KeyboardInterrupt)
+            else f"it raised {error!r}, which is no Exception"
+        )
+        raise PluginError(problem, kind=type(error).__name__) from error

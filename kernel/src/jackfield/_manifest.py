@@ -6,15 +6,16 @@ All of it is read from the metadata of its distribution: the entry points of `ja
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from jackfield._service import NAMESPACE
 from jackfield._settings import RESERVED_NAMES
@@ -22,6 +23,8 @@ from jackfield._settings import RESERVED_NAMES
 PLUGINS_GROUP: Final = "jackfield.plugins"
 NAMESPACES_GROUP: Final = "jackfield.namespaces"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
+
+log: Final = logging.getLogger("jackfield.plugins")
 
 
 class Manifest(BaseModel):
@@ -43,7 +46,7 @@ class Manifest(BaseModel):
     name: str
     target: str
     distribution: str
-    version: str
+    version: Annotated[str, Field(min_length=1)]
     summary: str = ""
     requires_kernel: str = ""
     requires: frozenset[NormalizedName] = frozenset()
@@ -87,8 +90,7 @@ def discover(search_path: list[str] | None = None) -> list[Found]:
         search_path: Folders to look in; `sys.path` if left out.
     """
     found: list[Found] = []
-    for distribution in _distributions(search_path):
-        entry_points = list(distribution.entry_points)
+    for distribution, entry_points in _distributions(search_path):
         found.extend(
             _read(distribution, entry_point, entry_points)
             for entry_point in entry_points
@@ -97,46 +99,53 @@ def discover(search_path: list[str] | None = None) -> list[Found]:
     return sorted(found, key=lambda one: (one.manifest.name, one.manifest.distribution))
 
 
-def _distributions(search_path: list[str] | None) -> Iterator[Distribution]:
+def _distributions(search_path: list[str] | None) -> Iterator[tuple[Distribution, Sequence[EntryPoint]]]:
     # A distribution can be found twice, by two folders of the path; as with an import, the first one counts.
     seen: set[str] = set()
     for distribution in distributions(path=search_path) if search_path is not None else distributions():
-        name = canonicalize_name(distribution.metadata["Name"] or "")
+        try:
+            name = canonicalize_name(str(distribution.metadata.json.get("name", "")))
+            entry_points = list(distribution.entry_points)
+        except (TypeError, ValueError) as error:
+            folder = distribution.locate_file("")
+            log.warning("a distribution in %s is passed over: its metadata cannot be read: %s", folder, error)
+            continue
         if name and name not in seen:
             seen.add(name)
-            yield distribution
+            yield distribution, entry_points
 
 
 def _read(distribution: Distribution, entry_point: EntryPoint, siblings: Iterable[EntryPoint]) -> Found:
-    metadata = distribution.metadata
-    fault = None
-    requires_kernel, requires = "", set()
+    metadata = distribution.metadata.json
+    problems, specifiers, requires = [], [], set()
     for line in distribution.requires or ():
         try:
             requirement = Requirement(line)
-        except InvalidRequirement:
-            fault = f"its metadata has a requirement that cannot be read: {line!r}"
-            continue
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+                continue
+        except ValueError:  # no requirement, or a marker that compares what cannot be compared
+            problems.append(f"its metadata has a requirement that cannot be read: {line!r}")
             continue
         if canonicalize_name(requirement.name) == "jackfield":
-            requires_kernel = str(requirement.specifier)
+            specifiers.append(requirement.specifier)
         else:
             requires.add(canonicalize_name(requirement.name))
     fields: dict[str, Any] = {
         "name": entry_point.name,
         "target": entry_point.value,
-        "distribution": metadata["Name"],
-        "version": distribution.version,
-        "summary": str(metadata.json.get("summary", "")),
-        "requires_kernel": requires_kernel,
+        "distribution": metadata["name"],
+        "version": metadata.get("version", ""),
+        "summary": " ".join(str(metadata.get("summary", "")).split()),
+        "requires_kernel": ",".join(str(specifier) for specifier in specifiers if specifier),
         "requires": frozenset(requires),
         "namespaces": tuple(
             sorted(e.name for e in siblings if e.group == NAMESPACES_GROUP and e.value == entry_point.value)
         ),
     }
     try:
-        return Found(Manifest.model_validate(fields), fault)
+        manifest = Manifest.model_validate(fields)
     except ValidationError as error:
-        problems = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors(include_url=False))
-        return Found(Manifest.model_construct(**fields), f"its manifest is invalid: {problems}")
+        invalid = "; ".join(f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors(include_url=False))
+        problems.insert(0, f"its manifest is invalid: {invalid}")
+        manifest = Manifest.model_construct(**fields)
+    return Found(manifest, "; ".join(problems) or None)

@@ -66,16 +66,22 @@ class Pipeline:
         """
         for admit in self._admitters:
             admit(call)
-        result = await self.call(call, self._unpacked(envelope), buffers=buffers or envelope.encoding is not None)
-        return _codec.pack(result, envelope.accept) if envelope.accept is not None else result
+        data = self._unpacked(envelope)
+        buffers = buffers or envelope.encoding is not None
+        if envelope.accept is None:
+            return await self.call(call, data, buffers=buffers)
+        result = await self.call(call, data, buffers=buffers, wide=envelope.accept.kind == "msgpack")
+        return _codec.pack(result, envelope.accept)
 
-    async def call(self, call: Call, data: Value, *, buffers: bool) -> Json:
+    async def call(self, call: Call, data: Value, *, buffers: bool, wide: bool = False) -> Json:
         """Run the call from its data to its result; raises as `run`."""
         argument = self._contract.validate(data, buffers=buffers)
         arguments = (call, argument) if self._contract.takes_data else (call,)
         if self._wrappers:
-            return self._contract.dump(await _wrapped(self._wrappers, call, lambda: self._invoke(call, arguments)))
-        return self._contract.dump(await self._invoke(call, arguments))
+            result = await _wrapped(self._wrappers, call, lambda: self._invoke(call, arguments))
+        else:
+            result = await self._invoke(call, arguments)
+        return self._contract.dump(result, wide=wide)
 
     def _invoke(self, call: Call, arguments: tuple[object, ...]) -> Awaitable[object]:
         if self.function.ordered and call.client is not None and self.info.event not in call.turns:

@@ -25,11 +25,12 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from jackfield._call import PluginInfo
+from jackfield._call import Kernel, PluginInfo
 from jackfield._contract import Contract
 from jackfield._errors import PluginError
 from jackfield._facade import Hooks, check_hooks, forgotten_marks
 from jackfield._guard import TimeIsUp, time_limit
+from jackfield._hooks import Observer
 from jackfield._manifest import Found, Manifest
 from jackfield._service import Function, Service
 from jackfield._settings import PluginSettings, Settings, explain, unknown_key
@@ -69,6 +70,7 @@ class Plugin:
     settings: BaseModel | None = None
     served: tuple[Served, ...] = ()
     hooks: Hooks = field(default_factory=lambda: Hooks(()))
+    observers: Mapping[str, Observer] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -96,6 +98,11 @@ class Plugin:
             hint=self.fault.hint if self.fault else None,
         )
 
+    async def start(self, kernel: Kernel) -> None:
+        """Run its start hook, and ask it for its observer."""
+        await self.hooks.startup(kernel, self.settings)
+        self.observers = dict(self.hooks.observers())
+
     def refuse(self, fault: PluginError) -> None:
         """Keep it out, without ever importing it."""
         self.state, self.fault = State.REFUSED, fault
@@ -104,7 +111,7 @@ class Plugin:
     def quarantine(self, fault: PluginError) -> None:
         """Take it out of service for a fault of its own."""
         self.state, self.fault = State.QUARANTINED, fault
-        log.error("plugin %s is quarantined: %s: %s", self.name, fault.kind, fault.reason)
+        log.error("plugin %s is quarantined: %s", self.name, fault.reason)
 
 
 def select(found: Sequence[Found], settings: PluginSettings, kernel_version: str) -> tuple[list[Plugin], list[str]]:
@@ -142,7 +149,7 @@ def load_all(plugins: Iterable[Plugin], settings: Settings) -> None:
     for wave in in_order(candidates):
         for plugin in wave:
             if not blame_dependency(plugin, candidates):
-                _load(plugin, settings)
+                _load(plugin, candidates, settings)
 
 
 def in_order(plugins: Sequence[Plugin]) -> list[list[Plugin]]:
@@ -166,7 +173,9 @@ def in_order(plugins: Sequence[Plugin]) -> list[list[Plugin]]:
             cycle: list[NormalizedName] = error.args[1]
             for name in cycle[1:]:
                 for plugin in by_distribution[name]:
-                    plugin.quarantine(PluginError(f"it depends on itself: {' → '.join(cycle)}", kind="DependencyCycle"))
+                    plugin.quarantine(
+                        PluginError(f"it depends on itself: {' → '.join(reversed(cycle))}", kind="DependencyCycle")
+                    )
             graph = {name: needs - set(cycle) for name, needs in graph.items() if name not in cycle}
     waves = []
     while sorter.is_active():
@@ -198,16 +207,19 @@ def describe(error: BaseException) -> PluginError:
     hint = None
     if isinstance(error, ModuleNotFoundError) and error.name:
         hint = f"pip install {error.name.partition('.')[0]}"
-    text = "".join(traceback.format_exception_only(error)).strip().splitlines()
+    lines = traceback.format_exception_only(error)
+    # Before its message a SyntaxError shows the line, of which the place tells enough.
+    text = " ".join("".join(lines[-1:] if isinstance(error, SyntaxError) else lines).split())
     where = _last_line(error)
-    return PluginError((text[-1] if text else kind) + (f" ({where})" if where else ""), kind=kind, hint=hint)
+    return PluginError(text + (f" ({where})" if where else ""), kind=kind, hint=hint)
 
 
-def _load(plugin: Plugin, settings: Settings) -> None:
+def _load(plugin: Plugin, others: Iterable[Plugin], settings: Settings) -> None:
     table = settings.plugins.tables.get(plugin.name, {})
     try:
         with time_limit(settings.server.start_timeout, plugin.name):
             plugin.object = _import(plugin.manifest)
+            _check_object(plugin, others)
             check_hooks(plugin.object, plugin.name)
             plugin.hooks = Hooks([(plugin.name, plugin.object)])
             plugin.settings = _settings(plugin, table)
@@ -227,6 +239,16 @@ def _import(manifest: Manifest) -> object:
     for part in attribute.strip().split(".") if attribute else ():
         found = getattr(found, part)
     return found
+
+
+def _check_object(plugin: Plugin, others: Iterable[Plugin]) -> None:
+    if plugin.object is None:
+        raise PluginError(f"its entry point names {plugin.manifest.target}, which is None")
+    for other in others:
+        if other is not plugin and other.object is plugin.object:
+            raise PluginError(
+                f"its entry point names what the plugin {other.name} is already: {plugin.manifest.target}"
+            )
 
 
 def _settings(plugin: Plugin, table: Mapping[str, JsonValue]) -> BaseModel | None:
@@ -267,7 +289,8 @@ def _served(plugin: Plugin, services: Sequence[Service]) -> tuple[Served, ...]:
             except PluginError as error:
                 faults.append(error)
     if faults:
-        raise PluginError("; ".join(fault.reason for fault in faults), kind=faults[0].kind)
+        reasons = [" ".join(fault.reason.split()) for fault in faults]
+        raise PluginError("; ".join(reasons), kind=faults[0].kind)
     return tuple(served)
 
 

@@ -230,16 +230,24 @@ class _Batch:
     def send(self) -> None:
         texts: list[bytes] = []
         buffers: list[bytes] = []
-        for reply, call_id in zip(self._replies, self._ids, strict=True):
+        replies = [reply for reply in self._replies if reply is not None]
+        binary = any(reply.buffers for reply in replies)
+        for reply, call_id in zip(replies, self._ids, strict=True):
             fitting = reply
-            if reply is not None and len(buffers) + len(reply.buffers) > MAX_BUFFERS:
+            if len(buffers) + len(reply.buffers) > MAX_BUFFERS:
                 error = CallError(
                     Code.RESOURCE_EXHAUSTED, f"The replies of this batch hold more than {MAX_BUFFERS} Buffers."
                 )
                 fitting = _envelope.error_reply(error, call_id)
-            if fitting is not None:
-                texts.append(fitting.renumbered(len(buffers)))
-                buffers.extend(fitting.buffers)
+            elif binary and reply.pretends:
+                error = CallError(
+                    Code.FAILED_PRECONDITION,
+                    "The reply has a field '_placeholder', which clients take for one of the batch's Buffers:"
+                    " call it by itself.",
+                )
+                fitting = _envelope.error_reply(error, call_id)
+            texts.append(fitting.renumbered(len(buffers)))
+            buffers.extend(fitting.buffers)
         self._send(Json(b"[" + b",".join(texts) + b"]", tuple(buffers)))
 
 
