@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapp
 from typing import Any, Final, TypeAlias
 
 import engineio
-import engineio.async_drivers.asgi
 import engineio.packet
 import engineio.payload
 import socketio
@@ -28,7 +27,7 @@ from jackfield._json import Json, Value
 from jackfield._session import Session
 from jackfield._settings import Limits, ServerSettings
 from jackfield._throttle import QUIET, Throttle
-from jackfield._transport import packet
+from jackfield._transport import packet, websocket
 from jackfield._transport.packet import Ack, Connect, Decoder, Disconnect, Event, PacketError, Unreadable
 
 Environ: TypeAlias = Mapping[str, Any]  # a WSGI environment, as engineio makes it
@@ -39,8 +38,6 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 NAMESPACE: Final = "/"
 _MAX_REFUSALS: Final = 3
 _PACKETS_PER_POST: Final = 1000
-_NORMAL: Final = 1000
-_PROTOCOL_ERROR: Final = 1008
 
 log: Final = logging.getLogger("jackfield.transport")
 
@@ -164,7 +161,9 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
             cors_allowed_origins=self._allows_origin,
             cors_credentials="*" not in self._origins,
         )
-        self.eio._async = {**self.eio._async, "websocket": _WebSocket}
+        self.eio._async = {**self.eio._async, "websocket": websocket.WebSocket}
+        self.eio._log_error_once = self._refused
+        self.eio.create_queue = websocket.Outbox
 
     def serve(self, dispatcher: Dispatcher) -> None:
         """Say who takes what clients send."""
@@ -178,8 +177,7 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         try:
             await self.eio.handle_request(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - what engineio cannot read makes it raise, and ends the connection
-            if self._throttle.ready(type(error)):
-                log.warning("a client's request could not be served: %s", type(error).__name__)
+            self._refused(str(error), type(error).__name__)
 
     def close_soon(self, eio_sid: str) -> None:
         """Close a session, with nothing to wait for."""
@@ -191,15 +189,18 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
             if not socket.upgraded:
                 await self._close(eio_sid)
 
-    async def _close(self, eio_sid: str, code: int = _NORMAL) -> None:
+    async def _close(self, eio_sid: str, code: int = websocket.NORMAL) -> None:
         socket = self.eio.sockets.get(eio_sid)
         if socket is not None:
-            socket.close_code = code
-            await socket.close(wait=False)
-            socket.queue.put_nowait(None)  # ends the task that writes, and with it the websocket
+            await websocket.close(socket, code)
 
     def _allows_origin(self, origin: str, environ: Environ | None = None) -> bool:
         return "*" in self._origins or origin in self._origins
+
+    def _refused(self, message: str, key: str) -> None:
+        # The message holds what the client sent, or the session's id, which is a secret; the key is one of a few words.
+        if self._throttle.ready(key):
+            log.info("a client's request was refused: %s", key)
 
     # What follows overrides python-socketio's own handlers of Engine.IO events.
 
@@ -208,7 +209,7 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         self._links[eio_sid] = link = Link(self, eio_sid, environ)
         link.expect_connect()
 
-    async def _handle_eio_message(self, eio_sid: str, data: str | bytes) -> None:
+    async def _handle_eio_message(self, eio_sid: str, data: object) -> None:
         link = self._links.get(eio_sid)
         if link is None:
             return
@@ -217,7 +218,7 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         except PacketError as error:
             if self._throttle.ready("protocol"):
                 log.info("a client broke the protocol and is closed: %s", error)
-            await self._close(eio_sid, _PROTOCOL_ERROR)
+            await self._close(eio_sid, websocket.PROTOCOL_ERROR)
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         link = self._links.pop(eio_sid, None)
@@ -225,8 +226,16 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
             link.forget()
             await self._leave(link, reason)
         self.environ.pop(eio_sid, None)
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is not None and not socket.upgraded:
+            # engineio leaves a poll that is waiting to its timeout, and stock clients wait for it before they end.
+            # Soon, so that the request that brought the end is answered first: they end with the poll.
+            noop = engineio.packet.Packet(engineio.packet.NOOP)
+            asyncio.get_running_loop().call_soon(socket.queue.put_nowait, noop)
 
-    def _take(self, link: Link, data: str | bytes) -> None:
+    def _take(self, link: Link, data: object) -> None:
+        if not isinstance(data, str | bytes):  # engineio reads JSON where it finds some
+            raise PacketError("no packet header")
         if link.session is None and len(data) > self.limits.auth_size:
             raise PacketError("too much before CONNECT")
         packet = link.decoder.feed(data)
@@ -257,7 +266,6 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         link.connecting = asyncio.get_running_loop().create_task(self._let_in(link, asked))
 
     async def _let_in(self, link: Link, asked: Connect) -> None:
-        link.sid = self.eio.generate_id()
         try:
             session = await self._dispatcher.connect(link, _handshake(link.environ, asked))
         except CallError as error:
@@ -270,7 +278,6 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
             link.connecting = None
         # The manager hears of the client only now: before, broadcasts would reach somebody who may be refused.
         link.sid = await self.manager.connect(link.eio_sid, NAMESPACE)
-        session.client.id = link.sid
         link.session = session
         link.connect_in_time()
         link.send([packet.connected(NAMESPACE, link.sid)])
@@ -291,17 +298,6 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         task = asyncio.get_running_loop().create_task(coroutine)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-
-class _WebSocket(engineio.async_drivers.asgi.WebSocket):  # type: ignore[misc]  # engineio is untyped
-    """Engine.IO's websocket, closed with the code that its session was closed with."""
-
-    async def close(self) -> None:
-        code = getattr(self.handler.__self__, "close_code", _NORMAL)
-        try:
-            await self.asgi_send({"type": "websocket.close", "code": code})
-        except Exception as error:  # noqa: BLE001 - servers raise what they like here
-            log.debug("a websocket was gone before it was closed: %s", type(error).__name__)
 
 
 def _handshake(environ: Environ, asked: Connect) -> Handshake:

@@ -85,8 +85,9 @@ class _Pending:
     kind: int
     namespace: str
     ack: int | None
-    value: Value
+    value: Value | CodecError
     missing: int
+    size: int
     buffers: list[bytes]
 
 
@@ -123,17 +124,18 @@ class Decoder:
         if ack is not None and ack > MAX_SAFE_INTEGER:
             raise PacketError("an id beyond 2^53-1")
         self._check_header(kind, header[2], attachments, ack)
+        value: Value | CodecError
         try:
             text = message[header.end() :].encode()
             value = _json.loads(text, self._max_depth) if text else None
         except (JsonSyntaxError, UnicodeEncodeError):
             raise PacketError("no JSON") from None
         except CodecError as error:
-            if kind == _EVENT:
-                return Unreadable(namespace, ack, error)
-            raise PacketError("beyond the limits") from None
+            if kind not in (_EVENT, _BINARY_EVENT):
+                raise PacketError("beyond the limits") from None
+            value = error
         if attachments:
-            self._pending = _Pending(kind, namespace, ack, value, attachments, [])
+            self._pending = _Pending(kind, namespace, ack, value, attachments, len(text), [])
             return None
         return _packet(kind, namespace, ack, value, buffers=False)
 
@@ -153,12 +155,15 @@ class Decoder:
         if pending is None:
             raise PacketError("a Buffer that nobody announced")
         pending.buffers.append(message)
-        if sum(map(len, pending.buffers)) > self._max_size:
+        pending.size += len(message)
+        if pending.size > self._max_size:
             raise PacketError("Buffers beyond the size of a message")
         if len(pending.buffers) < pending.missing:
             return None
         self._pending = None
-        value = _with_buffers(pending.value, pending.buffers)
+        value = pending.value
+        if not isinstance(value, CodecError):
+            value = _with_buffers(value, pending.buffers)
         return _packet(pending.kind, pending.namespace, pending.ack, value, buffers=True)
 
 
@@ -193,7 +198,9 @@ def _prefix(namespace: str) -> str:
     return "" if namespace == "/" else f"{namespace},"
 
 
-def _packet(kind: int, namespace: str, ack: int | None, value: Value, *, buffers: bool) -> Packet:
+def _packet(kind: int, namespace: str, ack: int | None, value: Value | CodecError, *, buffers: bool) -> Packet:
+    if isinstance(value, CodecError):
+        return Unreadable(namespace, ack, value)
     if kind == _CONNECT:
         if value is not None and not isinstance(value, dict):
             raise PacketError("auth is no object")
