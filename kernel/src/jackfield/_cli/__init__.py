@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
 EXIT_FAILED: Final = 1
 EXIT_START_FAILED: Final = 3
+EXIT_INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
     "serve": "Start the server.",
@@ -31,19 +34,39 @@ class _Lazy(click.Group):
         assert isinstance(command, click.Command)  # noqa: S101 - a module of our own
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and (near := difflib.get_close_matches(name, _COMMANDS, n=1)):
+            ctx.fail(f"No such command {name!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # The help of the group imports no command.
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(EXIT_INTERRUPTED)
+
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="jackfield", prog_name="jackfield")
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """jackfield: an event-driven API server that runs what plugins bring.
 
-    Exit status: 0 it went well, 1 it failed, 2 the command was wrong, 3 the server could not start.
+    Data goes to standard output, what is said about it to standard error. There is colour on a terminal only, and
+    none where NO_COLOR is set.
+
+    Exit status: 0 it went well, 1 it failed, 2 the command was wrong, 3 the server could not start, 130 Ctrl+C.
     """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
 
 
 def main() -> None:

@@ -1,15 +1,17 @@
-"""Options and endings that commands share."""
+"""Options that commands share."""
 
 from __future__ import annotations
 
-import json
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
-from jackfield._cli import EXIT_FAILED
+from jackfield._cli.remote import Target
+from jackfield._cli.terminal import fail
 from jackfield._errors import StartError
 from jackfield._settings import Settings, load
 
@@ -24,6 +26,48 @@ config_option: Callable[[F], F] = click.option(
 json_option: Callable[[F], F] = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 
 
+class Url(click.ParamType[str]):
+    """The address of a server: `http://host:port`, or `host:port`."""
+
+    name = "url"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address with its scheme."""
+        url = value if "://" in value else f"http://{value}"
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.username or parts.query or parts.fragment:
+            self.fail(f"{value!r} is no address of a server, such as http://127.0.0.1:8000", param, ctx)
+        return url.rstrip("/")
+
+
+def target_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which server to speak with, as one argument `target`."""
+
+    @click.option("--url", type=Url(), help="The server's address; from the configuration if left out.")
+    @click.option("--token", help="Who you are, for servers that ask; others on this machine can read it.")
+    @click.option(
+        "--token-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="File that holds the token.",
+    )
+    @config_option
+    @functools.wraps(command)
+    def with_target(
+        *args: Any, url: str | None, token: str | None, token_file: Path | None, config: Path | None, **kwargs: Any
+    ) -> None:
+        if token is not None and token_file is not None:
+            raise click.UsageError("--token and --token-file exclude each other.")
+        if token_file is not None:
+            token = _read_token(token_file)
+        command(*args, target=Target(config, url, token), **kwargs)
+
+    return with_target
+
+
 def read_settings(config: Path | None, flags: dict[str, dict[str, object]] | None = None) -> Settings:
     """Return the configuration, or end the command with its faults."""
     try:
@@ -32,13 +76,8 @@ def read_settings(config: Path | None, flags: dict[str, dict[str, object]] | Non
         fail(error.faults)
 
 
-def fail(faults: tuple[str, ...] | list[str] | str, status: int = EXIT_FAILED) -> NoReturn:
-    """End the command: each fault on a line of standard error."""
-    for fault in [faults] if isinstance(faults, str) else faults:
-        click.secho(f"✗ {fault}", fg="red", err=True)
-    raise SystemExit(status)
-
-
-def write_json(value: object) -> None:
-    """Write a value for programs."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+def _read_token(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise click.BadParameter(f"{str(file)!r} is no text that can be read.", param_hint="--token-file") from None

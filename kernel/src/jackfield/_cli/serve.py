@@ -17,7 +17,8 @@ import click
 
 from jackfield._call import PluginInfo
 from jackfield._cli import EXIT_START_FAILED
-from jackfield._cli.options import config_option, fail, json_option
+from jackfield._cli.options import config_option, json_option
+from jackfield._cli.terminal import fail
 from jackfield._errors import StartError
 from jackfield._kernel import JackfieldKernel, run
 from jackfield._settings import Settings, load
@@ -77,7 +78,8 @@ def plugin_lines(plugins: Sequence[PluginInfo]) -> list[str]:
     lines = []
     for plugin, name in zip(plugins, names, strict=True):
         if plugin.state == "started":
-            rest = f"{', '.join(plugin.namespaces):<{spaces}}   {plugin.functions} functions"
+            count = f"{plugin.functions} function{'' if plugin.functions == 1 else 's'}"
+            rest = f"{', '.join(plugin.namespaces):<{spaces}}   {count}"
             mark = click.style("✓", fg="green")
         elif plugin.state == "disabled":
             rest, mark = "disabled", click.style("-", dim=True)

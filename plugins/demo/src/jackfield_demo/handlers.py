@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import Any
 
-from jackfield import Call, CallError, Code, Service
+from jackfield import Call, CallError, Code, Service, Value
 from jackfield_demo.messages import Addends, DemoSettings, Digest, Greeting, Guest, Pause, Sum
 
 
@@ -21,7 +20,7 @@ def make_service(settings: DemoSettings) -> Service:
         return data
 
     @service.function
-    async def echo(call: Call, data: Any) -> Any:
+    async def echo(call: Call, data: Value) -> Value:
         """Return what was sent, whatever it is, Buffers included."""
         return data
 
@@ -83,7 +82,7 @@ def make_service(settings: DemoSettings) -> Service:
         return total
 
     @service.function
-    async def ask(call: Call, data: str) -> Any:
+    async def ask(call: Call, data: str) -> Value:
         """Ask the caller a question, as the event `question`, and return its answer."""
         if call.client is None:
             raise CallError(Code.FAILED_PRECONDITION, "Only a client can be asked.")

@@ -1,0 +1,104 @@
+"""`jackfield check`: everything that is wrong, before a server finds out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from jackfield._call import PluginInfo
+from jackfield._cli.inspection import Inspection, inspect, is_faulty
+from jackfield._cli.options import json_option
+from jackfield._cli.terminal import clean, columns, complain, end, line, note, write, write_json
+from jackfield._errors import StartError
+from jackfield._settings import DEFAULT_FILE, Settings, load
+
+
+@click.command("check")
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@json_option
+def command(path: Path | None, *, as_json: bool) -> None:
+    """Check the configuration and every plugin that would be in service.
+
+    PATH is a configuration file, or a folder with a jackfield.toml; the file that a server would read, if
+    left out.
+    Each plugin is loaded in a process of its own; none is started. Plugins that are disabled, or not on the list, are
+    no faults.
+
+    Exit status: 0 there is no fault, 1 there is one.
+    """
+    file = path / DEFAULT_FILE if path is not None and path.is_dir() else path
+    try:
+        settings = load(file)
+    except StartError as error:
+        faults = list(error.faults)
+        if as_json:
+            write_json({"ok": False, "file": str(file) if file else None, "faults": _general(faults), "plugins": []})
+        complain(faults)
+        note("the plugins were not checked, because the configuration does not say which")
+        end(failed=True)
+        return
+    found = inspect(settings, settings.file)
+    faulty = [plugin for plugin in found.plugins if is_faulty(plugin)]
+    if as_json:
+        write_json(_report(settings, found, faulty))
+    else:
+        for text in _lines(settings, found):
+            write(text)
+    complain(found.faults)
+    count = len(found.faults) + len(faulty)
+    if count:
+        complain(f"{count} faults" if count > 1 else "1 fault")
+    elif not as_json:
+        write(f"all is well: {_count(found.plugins)}")
+    end(failed=bool(count))
+
+
+def _general(faults: Sequence[str]) -> list[dict[str, object]]:
+    return [{"plugin": None, "kind": "StartError", "reason": fault, "hint": None} for fault in faults]
+
+
+def _report(settings: Settings, found: Inspection, faulty: Sequence[PluginInfo]) -> dict[str, object]:
+    faults = _general(found.faults)
+    faults += [{"plugin": one.name, "kind": one.kind, "reason": one.reason, "hint": one.hint} for one in faulty]
+    return {
+        "ok": not faults,
+        "file": str(settings.file) if settings.file else None,
+        "faults": faults,
+        "plugins": [
+            {"name": one.name, "version": one.version, "state": one.state, "functions": one.functions}
+            for one in found.plugins
+        ],
+    }
+
+
+def _lines(settings: Settings, found: Inspection) -> list[str]:
+    source = str(settings.file) if settings.file else "defaults: there is no jackfield.toml here"
+    rows = [[click.style("✓", fg="green"), "configuration", clean(source)]]
+    for plugin in found.plugins:
+        if is_faulty(plugin):
+            hint = f"   → {line(plugin.hint)}" if plugin.hint else ""
+            mark, said = click.style("✗", fg="red"), f"{plugin.state}: {line(plugin.reason or '')}{hint}"
+        elif plugin.state == "loaded":
+            mark, said = click.style("✓", fg="green"), _served(plugin)
+        else:
+            mark, said = "-", plugin.state if plugin.state == "disabled" else "not on the list"
+        rows.append([mark, line(f"{plugin.name} {plugin.version}"), said])
+    return columns(rows)
+
+
+def _served(plugin: PluginInfo) -> str:
+    if not plugin.namespaces:
+        return "hooks alone"
+    return f"{', '.join(plugin.namespaces)}, {_several(plugin.functions, 'function')}"
+
+
+def _count(plugins: Sequence[PluginInfo]) -> str:
+    loaded = [plugin for plugin in plugins if plugin.state == "loaded"]
+    functions = sum(plugin.functions for plugin in loaded)
+    return f"{_several(len(loaded), 'plugin')}, {_several(functions, 'function')}"
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,46 @@
+"""Load one plugin and write down what came of it: the child process of `inspection`.
+
+Whatever the plugin does to this process, such as ending it, it does to this process alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from jackfield import _manifest
+from jackfield._plugins import Plugin, load_all
+from jackfield._registry import Registry
+from jackfield._settings import load
+
+
+def main() -> None:
+    """Read the request from standard input, load the plugin, and write the result to the file that it names."""
+    request = json.load(sys.stdin)
+    sys.path[:] = request["path"]
+    config = request["config"]
+    answer = _load(request["plugin"], Path(config) if config else None)
+    result = Path(request["result"])
+    unfinished = result.with_suffix(".part")
+    unfinished.write_text(json.dumps(answer, default=str), encoding="utf-8")
+    unfinished.replace(result)
+    # Neither a thread nor an exit handler of the plugin keeps this process alive.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _load(qualified: str, config: Path | None) -> dict[str, Any]:
+    plugin = next(Plugin(one.manifest) for one in _manifest.discover() if one.manifest.qualified == qualified)
+    load_all([plugin], load(config))
+    return {
+        "plugin": asdict(plugin.info),
+        "functions": [asdict(entry.info) for entry in Registry([plugin]).table.values()],
+    }
+
+
+if __name__ == "__main__":
+    main()

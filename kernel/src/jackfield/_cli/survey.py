@@ -1,0 +1,122 @@
+"""What a command tells of plugins and functions: asked of the running server or, if there is none, found out here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jackfield import _manifest
+from jackfield._call import FunctionInfo, PluginInfo
+from jackfield._cli import inspection, remote
+from jackfield._cli.inspection import Wanted
+from jackfield._cli.options import read_settings
+from jackfield._cli.remote import Address, Connection, NobodyThere, RemoteError, Target
+from jackfield._cli.terminal import fail, note
+
+REQUEST_LIMIT = 30.0
+"""Seconds that the server has for an answer about itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was learnt.
+
+    Attributes:
+        plugins: Every plugin.
+        functions: Every function that may be called; without contracts where a server was asked for all.
+        faults: Why a server could not start, where none was asked.
+    """
+
+    plugins: Sequence[PluginInfo]
+    functions: Sequence[FunctionInfo]
+    faults: Sequence[str] = ()
+
+
+class _NoSystem(RemoteError):
+    """The server is there, and has no plugin that tells about it."""
+
+
+def survey(target: Target, *, load: bool = True, event: str | None = None, wanted: Wanted | None = None) -> Survey:
+    """Ask the server, or find out here, and say on standard error which it was; end the command if neither can be.
+
+    Args:
+        target: Which server.
+        load: Whether to ask or to load at all; without it only metadata is read.
+        event: A function whose contract is wanted too, if there is one of that name.
+        wanted: Which plugins to load where there is no server; all that may be if left out.
+    """
+    settings = read_settings(target.config)
+    if not load:
+        found = inspection.inspect(settings, settings.file, load=False)
+        note("read from metadata; nothing was imported")
+        return Survey(found.plugins, found.functions, found.faults)
+    try:
+        address = Address.of(target, settings.server)
+        learnt = asyncio.run(_ask(address, event))
+        note(f"from the running server at {address.url}")
+        return learnt
+    except RemoteError as error:
+        if target.url is not None and not isinstance(error, _NoSystem):
+            fail(str(error))
+        reason = error.reason if isinstance(error, NobodyThere) else str(error)
+    found = inspection.inspect(settings, settings.file, wanted=wanted)
+    note(f"{reason}; loaded here, each plugin in a process of its own")
+    return Survey(found.plugins, found.functions, found.faults)
+
+
+async def _ask(address: Address, event: str | None) -> Survey:
+    async with remote.connected(address) as server:
+        plugins = await _told(server, address, "plugins")
+        functions = await _told(server, address, "functions")
+        described = []
+        if event is not None and any(row["event"] == event for row in functions):
+            described = [await _told(server, address, "describe", {"event": event})]
+    rows = {row["event"]: row for row in [*functions, *described]}
+    return Survey(_plugins(plugins), [_function(row) for row in rows.values()])
+
+
+async def _told(server: Connection, address: Address, name: str, data: object = None) -> Any:
+    reply = await server.request({"event": f"api.system.{name}", "data": data}, limit=REQUEST_LIMIT)
+    if error := reply.get("error"):
+        raise _NoSystem(
+            f"the server at {address.url} has no system plugin that answers ({error['code']}: {error.get('message')})"
+        )
+    return reply["data"]
+
+
+def _plugins(rows: Iterable[dict[str, Any]]) -> list[PluginInfo]:
+    # The server does not tell everything; what the same plugin says of itself here is true there.
+    here = {(one.manifest.name, one.manifest.version): one.manifest for one in _manifest.discover()}
+    infos = []
+    for row in rows:
+        known = here.get((row["name"], row["version"]))
+        infos.append(
+            PluginInfo(
+                name=row["name"],
+                distribution=known.distribution if known else "",
+                version=row["version"],
+                summary=known.summary if known else "",
+                state=row["state"],
+                namespaces=tuple(row["namespaces"]),
+                functions=row["functions"],
+                reason=row.get("reason"),
+                kind=row.get("kind"),
+                hint=row.get("hint"),
+            )
+        )
+    return infos
+
+
+def _function(row: dict[str, Any]) -> FunctionInfo:
+    return FunctionInfo(
+        event=row["event"],
+        kind=row["kind"],
+        plugin=row["plugin"],
+        summary=row["summary"],
+        doc=row.get("doc", ""),
+        errors=tuple(row.get("errors", ())),
+        input=row.get("input", {}),
+        output=row.get("output", {}),
+    )
