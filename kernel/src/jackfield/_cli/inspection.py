@@ -140,7 +140,10 @@ async def _run_all(children: Sequence[_Child], limit: float) -> None:
         async with gate:
             await child.run(limit)
 
-    await asyncio.gather(*(run(child) for child in children))
+    # A group, unlike gather, waits for all of them when it is cancelled.
+    async with asyncio.TaskGroup() as group:
+        for child in children:
+            group.create_task(run(child))
 
 
 class _Child:

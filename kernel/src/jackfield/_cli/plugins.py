@@ -122,7 +122,7 @@ def _switch(names: tuple[str, ...], config: Path | None, *, on: bool, as_json: b
         for text in outcome.sentences:
             write(clean(text))
     if outcome.changed:
-        note("a server that runs has to be started anew to follow")
+        note("restart the server for this to take effect")
     for variable in outcome.overridden:
         note(f"the variable {variable} is set here, and wins over the file")
 

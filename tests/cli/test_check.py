@@ -1,0 +1,103 @@
+"""`jackfield check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.shell import Invoke, Shell
+from tests.support.plugins import write_plugin
+
+
+def test_all_is_well(shell: Shell, tmp_path: Path) -> None:
+    """Without a fault the status is 0, and the last line says what there is; disabled plugins are no fault."""
+    write_plugin(tmp_path, "away", "raise SystemExit")
+    result = shell("check", config='[plugins]\ndisabled = ["away"]\n', path=[tmp_path])
+    assert (result.status, result.err) == (0, "")
+    first, away, demo, system, last = result.out.splitlines()
+    assert first == "✓  configuration  jackfield.toml"
+    assert away == "-  away 1.0       disabled"
+    assert demo.startswith("✓  demo 0.1.0     api.services.test, ")
+    assert system.startswith("✓  system 0.1.0   api.system, ")
+    assert last.startswith("all is well: 2 plugins, ")
+
+
+def test_every_fault_is_told_at_once(shell: Shell, tmp_path: Path, broken: Path) -> None:
+    """Plugins that cannot be loaded, settings that do not fit, names that are not installed: all in one go."""
+    write_plugin(tmp_path, "quitter", "import os\nos._exit(0)")
+    write_plugin(tmp_path, "future", "", requires=["jackfield>=9"])
+    config = '[plugins]\nenabled = ["ghost"]\ndisabled = ["system", "neighbour"]\n[plugins.demo]\ngrting = "Hi"\n'
+    result = shell("check", config=config, path=[tmp_path, broken])
+    assert result.status == 1
+    assert [line for line in result.out.splitlines() if line.startswith("✗")] == [
+        "✗  demo 0.1.0     quarantined: plugins.demo.grting: there is no such key; did you mean plugins.demo.greeting?",
+        "✗  future 1.0     refused: it needs jackfield >=9, this is 0.1.0",
+        "✗  quitter 1.0    quarantined: it ended its process with status 0 while it was loaded",
+        "✗  weather 1.0    quarantined: ModuleNotFoundError: No module named 'httpx' "
+        f"({broken}/plugin_weather.py:1)   → pip install httpx",
+    ]
+    assert result.err.splitlines() == ["✗ plugins.enabled: no plugin 'ghost' is installed", "✗ 5 faults"]
+
+
+def test_a_folder_can_be_checked(shell: Shell, tmp_path: Path, broken: Path) -> None:
+    """PATH is a folder with a jackfield.toml or the file; with --json the faults are an array."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "jackfield.toml").write_text('[plugins]\npolicy = "listed"\nenabled = ["weather"]', encoding="utf-8")
+    result = shell("check", folder, "--json", path=[broken])
+    assert result.status == 1
+    assert result.json["ok"] is False
+    assert result.json["file"] == str(folder / "jackfield.toml")
+    assert result.json["faults"] == [
+        {
+            "plugin": "weather",
+            "kind": "ModuleNotFoundError",
+            "reason": f"ModuleNotFoundError: No module named 'httpx' ({broken}/plugin_weather.py:1)",
+            "hint": "pip install httpx",
+        }
+    ]
+    assert {row["name"]: row["state"] for row in result.json["plugins"]} == {
+        "demo": "refused",
+        "neighbour": "refused",
+        "system": "refused",
+        "weather": "quarantined",
+    }
+
+
+def test_a_folder_without_a_file_is_a_fault(shell: Shell, tmp_path: Path) -> None:
+    """Somebody who names a folder expects a configuration in it."""
+    (tmp_path / "empty").mkdir()
+    result = shell("check", "empty")
+    assert (result.status, result.out) == (1, "")
+    assert result.err.splitlines()[0] == "✗ empty/jackfield.toml cannot be read: No such file or directory"
+
+
+def test_a_wrong_configuration_is_told_for_programs_too(shell: Shell) -> None:
+    """With --json the sentences are on standard output as well."""
+    result = shell("check", "--json", config="[sever]\n")
+    assert result.status == 1
+    assert result.json == {
+        "ok": False,
+        "file": None,
+        "faults": [
+            {
+                "plugin": None,
+                "kind": "StartError",
+                "reason": "sever: there is no such key; did you mean server? (jackfield.toml)",
+                "hint": None,
+            }
+        ],
+        "plugins": [],
+    }
+
+
+def test_two_plugins_that_are_one_are_told(invoke: Invoke, tmp_path: Path) -> None:
+    """What a server would see when it has loaded both is seen although each is loaded apart."""
+    write_plugin(tmp_path, "one", "")
+    write_plugin(tmp_path, "two", "", target="plugin_one")
+    result = invoke("check", config='[plugins]\ndisabled = ["demo", "system"]\n', path=[tmp_path])
+    assert result.status == 1
+    assert [line for line in result.out.splitlines() if not line.startswith("-")] == [
+        "✓  configuration  jackfield.toml",
+        "✓  one 1.0        hooks alone",
+        "✗  two 1.0        quarantined: its entry point names what the plugin one is already: plugin_one",
+    ]
