@@ -85,13 +85,18 @@ class Hooks:
     def __init__(self, plugins: Iterable[tuple[str, object]], observers: Mapping[str, Observer] | None = None) -> None:
         manager = _manager()
         self._observers = observers or {}
-        # pluggy asks the last registered first.
-        for name, plugin in reversed(list(plugins)):
+        place: dict[str, int] = {}
+        for name, plugin in plugins:
             manager.register(plugin, name)
+            place[name] = len(place)
+
+        def turn(found: pluggy.HookImpl) -> tuple[bool, bool, int]:
+            return not found.tryfirst, found.trylast, place[found.plugin_name]
+
         self._all = {
             hook: tuple(
                 Implementation(found.plugin_name, found.function, tuple(found.argnames))
-                for found in reversed(getattr(manager.hook, hook).get_hookimpls())
+                for found in sorted(getattr(manager.hook, hook).get_hookimpls(), key=turn)
             )
             for hook in hook_names()
         }

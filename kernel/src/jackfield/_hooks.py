@@ -5,8 +5,8 @@ it does not need. Whether a hook is a coroutine function or a plain one is part 
 checked when the plugin is loaded.
 
 Where several plugins implement a hook, they are asked in the order in which the plugins start: dependencies
-first, then by name. `@hookimpl(tryfirst=True)` and `trylast=True` move one to an end. Wrappers are not
-supported; to wrap calls there is `jackfield_call`.
+first, then by name. Those marked `@hookimpl(tryfirst=True)` come before all others, those marked `trylast=True`
+after them, each in that same order. Wrappers are not supported; to wrap calls there is `jackfield_call`.
 """
 
 from __future__ import annotations

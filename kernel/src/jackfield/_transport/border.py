@@ -43,7 +43,7 @@ log: Final = logging.getLogger("jackfield.transport")
 
 
 class Link:
-    """One client's Engine.IO session; the dispatcher's `Connection` once the client has connected."""
+    """One client on its Engine.IO session; the dispatcher's `Connection` once the client has connected."""
 
     def __init__(self, server: Border, eio_sid: str, environ: Environ) -> None:
         self.eio_sid = eio_sid
@@ -117,6 +117,13 @@ class Link:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def successor(self) -> Link:
+        """Return the link for a client that has left, should it come back on the same session: as another client."""
+        link = Link(self._server, self.eio_sid, self.environ)
+        link.refusals = self.refusals
+        link._ack_ids = self._ack_ids
+        return link
 
     def forget(self) -> None:
         """Let go of whatever waits for this client."""
@@ -255,7 +262,9 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
             link.session.refuse(packet.error, packet.ack)
         elif isinstance(packet, Disconnect):
             self._spawn(self._leave(link, self.reason.CLIENT_DISCONNECT))
-            link.expect_connect()
+            link.forget()
+            self._links[link.eio_sid] = successor = link.successor()
+            successor.expect_connect()
 
     def _connect(self, link: Link, asked: Connect) -> None:
         if asked.namespace != NAMESPACE:

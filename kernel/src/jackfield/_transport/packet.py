@@ -134,10 +134,11 @@ class Decoder:
             if kind not in (_EVENT, _BINARY_EVENT):
                 raise PacketError("beyond the limits") from None
             value = error
+        found = _packet(kind, namespace, ack, value, buffers=False)
         if attachments:
             self._pending = _Pending(kind, namespace, ack, value, attachments, len(text), [])
             return None
-        return _packet(kind, namespace, ack, value, buffers=False)
+        return found
 
     def _check_header(self, kind: int, announced: str | None, attachments: int, ack: int | None) -> None:
         if kind in (_BINARY_EVENT, _BINARY_ACK):

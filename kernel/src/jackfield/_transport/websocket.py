@@ -25,7 +25,7 @@ async def close(session: Any, code: int = NORMAL) -> None:
 
 
 class Outbox(asyncio.Queue[Any]):
-    """What waits to be sent to one client: a poll takes no more of it than stock clients read, unless it is the last."""
+    """What waits to be sent to one client: a poll takes no more of it than stock clients read, save the last poll."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Outbox(asyncio.Queue[Any]):
         super().put_nowait(item)
 
     def get_nowait(self) -> Any:
-        """Return the next packet; engineio takes them one right after the other, until it is told that there is none."""
+        """Return the next packet; engineio takes one after the other, until it is told that there is none."""
         if self.empty() or (self._taken >= _PACKETS_PER_POLL and not self._ending):
             self._taken = 0
             raise asyncio.QueueEmpty
