@@ -130,7 +130,7 @@ def _allowed(fate: str, reply: Any) -> bool:
         "deadline": {"deadline_exceeded"},
         "leave running": {None},
     }
-    return code in expected[fate]
+    return bool(code in expected[fate])
 
 
 async def test_a_place_stays_taken_until_the_function_has_ended() -> None:

@@ -1,0 +1,1 @@
+"""Runs every example of the documentation, and checks that nothing is left out of it."""

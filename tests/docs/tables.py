@@ -1,0 +1,132 @@
+"""Write the tables of settings into the documentation: `python tests/docs/tables.py`, in the repository.
+
+They are made from the models that read the configuration, so they cannot say anything else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from jackfield._cli import group
+from jackfield._settings import Limits, LogSettings, PluginSettings, ServerSettings, Settings
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+COMMAND: Final = "python tests/docs/tables.py"
+
+PAST: Final = {
+    "message_size": "the connection is closed with 1009",
+    "unpacked_size": "`resource_exhausted`",
+    "unpack_ratio": "`resource_exhausted`",
+    "depth": "`resource_exhausted`",
+    "batch": "`resource_exhausted`, one for the whole batch",
+    "calls": "`resource_exhausted` with `retry_after`",
+    "call_timeout": "`deadline_exceeded`",
+    "max_timeout": "a longer `timeout` is shortened, then `deadline_exceeded`",
+    "invoke_depth": "`resource_exhausted`, for the function that calls",
+    "requests": "`resource_exhausted`, for the function that asks",
+    "threads": "the call waits for a thread, within its time",
+    "auth_size": "the connection is closed with 1008",
+    "auth_timeout": "`connect_error` with `unavailable` and `retry_after`",
+    "connect_timeout": "the connection is closed with 1000",
+}
+"""What a client meets past each limit."""
+
+_TABLE: Final = re.compile(r"(<!-- (\w+): made by `[^`]+` -->\n).*?(<!-- end of the table -->)", re.DOTALL)
+
+
+def limits() -> str:
+    """Return the table of the limits: setting, default, what happens past it."""
+    rows = [
+        f"| `limits.{name}` | {_default(field)} | {field.description} | {PAST[name]} |"
+        for name, field in Limits.model_fields.items()
+    ]
+    return "\n".join(["| setting | default | what it limits | past it |", "|---|---|---|---|", *rows])
+
+
+def table(model: type[BaseModel]) -> str:
+    """Return the table of one table of the configuration: key, default, meaning."""
+    rows = [f"| `{name}` | {_default(field)} | {field.description} |" for name, field in model.model_fields.items()]
+    return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
+
+
+def keys() -> Iterator[str]:
+    """Yield every key of the configuration, such as `server.port`."""
+    for name, field in Settings.model_fields.items():
+        assert isinstance(field.annotation, type), name
+        assert issubclass(field.annotation, BaseModel), name
+        yield from (f"{name}.{key}" for key in field.annotation.model_fields)
+
+
+def commands(command: click.Command = group, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield every command that does something, with the words after `jackfield`."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        yield from commands(inner, f"{path} {name}".strip())
+
+
+def options(path: str, command: click.Command) -> str:
+    """Return how a command is written, and the table of its options without `--help`."""
+    context = click.Context(command)
+    rows = [
+        f"| {_names(option, context)} | {option.help} |"
+        for option in command.params
+        if isinstance(option, click.Option)
+    ]
+    usage = " ".join(["jackfield", path, *command.collect_usage_pieces(context)])
+    return "\n".join([f"`{usage}`", "", "| option | meaning |", "|---|---|", *rows])
+
+
+def _names(option: click.Option, context: click.Context) -> str:
+    value = "" if option.is_flag else f" {option.make_metavar(context).removesuffix(' RANGE')}"
+    return ", ".join(f"`{name}{value}`" for name in option.opts)
+
+
+TABLES: Final[dict[str, Callable[[], str]]] = {
+    "limits": limits,
+    "server_keys": partial(table, ServerSettings),
+    "limits_keys": partial(table, Limits),
+    "plugins_keys": partial(table, PluginSettings),
+    "log_keys": partial(table, LogSettings),
+    **{f"options_{path.replace(' ', '_')}": partial(options, path, command) for path, command in commands()},
+}
+
+
+def renewed(text: str) -> str:
+    """Return the text of a document with its tables made anew."""
+    return _TABLE.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}", text)
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, str):
+        return f'`"{value}"`'
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
+    if isinstance(value, int) and value >= 10_000:
+        return f"`{value:_}`"
+    return f"`{value:g}`"
+
+
+def main() -> None:
+    """Renew the tables of every document."""
+    for path in DOCS.glob("*.md"):
+        path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

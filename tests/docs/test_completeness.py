@@ -1,0 +1,165 @@
+"""Nothing is left out of the documentation, and nothing in it points nowhere."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import click
+import pytest
+
+import jackfield
+from jackfield import Code, _codec, _contract, _envelope, _json
+from jackfield._facade import hook_names
+from jackfield._transport import border
+from tests.docs.blocks import DOCUMENTS, ROOT, blocks
+from tests.docs.runners import RUNNERS, signature
+from tests.docs.tables import COMMAND, commands, keys, limits, renewed
+
+DOCS = ROOT / "docs"
+LINK = re.compile(r"(?<!!)\[((?:\\.|[^\]\\])+)\]\(([^)\s]+)\)")
+CODE = re.compile(r"```.*?```|<!--.*?-->", re.DOTALL)
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def section(name: str, heading: str) -> str:
+    """Return what stands under a heading, up to the next one of its level or above."""
+    level = len(heading) - len(heading.lstrip("#"))
+    found = re.search(rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{level}}} |\Z)", text(name), re.DOTALL | re.MULTILINE)
+    assert found, f"docs/{name} has no heading {heading!r}"
+    return found[1]
+
+
+@pytest.mark.parametrize("hook", hook_names())
+def test_every_hook_is_documented(hook: str) -> None:
+    """With its exact signature, what an exception does, and in the table at the top."""
+    assert f"```python\n{signature(hook)}\n```" in section("hooks.md", f"### {hook}")
+    assert "**An exception" in section("hooks.md", f"### {hook}")
+    assert f"| [`{hook}`](#{hook}) |" in text("hooks.md")
+
+
+def test_the_tables_are_those_of_the_code() -> None:
+    """Settings, limits and options are as the code has them."""
+    for path in DOCS.glob("*.md"):
+        written = path.read_text(encoding="utf-8")
+        assert written == renewed(written), f"make the tables of {path.name} anew: {COMMAND}"
+
+
+def test_every_setting_is_documented() -> None:
+    """With its default, in the section of its table."""
+    for key in keys():
+        table, name = key.split(".")
+        assert re.search(
+            rf"^\| `{name}` \| `.+` \| .+ \|$", section("configuration.md", f"## [{table}]"), re.MULTILINE
+        ), key
+
+
+def test_every_limit_is_documented() -> None:
+    """The table of the protocol has them all."""
+    assert limits() in text("protocol.md")
+
+
+def test_every_code_is_documented() -> None:
+    """Each has its row, and there are no others."""
+    rows = re.findall(r"^\| `(\w+)` \|", section("errors.md", "## Codes"), re.MULTILINE)
+    assert rows == [code.value for code in Code]
+
+
+def test_it_is_said_which_codes_the_kernel_uses() -> None:
+    """The column for the kernel says `never` for those that stand nowhere in it, and only for those."""
+    kernel = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "kernel").glob("src/**/*.py"))
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|", section("errors.md", "## Codes"), re.MULTILINE)
+    unused = [code.value for code in Code if f"Code.{code.name}" not in kernel]
+    assert [code for code, when in rows if when == "never"] == unused
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("protocol.md", f"the whole has at most {_envelope.MAX_EVENT} characters"),
+        ("protocol.md", f"string of 1 to {_envelope._MAX_ID} characters"),
+        ("protocol.md", f"at most {_codec._MAX_TOKENS} tokens"),
+        ("protocol.md", f"a reply has at most {_json.MAX_BUFFERS} Buffers"),
+        ("protocol.md", "refused three times" if border._MAX_REFUSALS == 3 else "refused"),
+        ("errors.md", f"at most {_contract._MAX_DETAILS}:"),
+    ],
+)
+def test_numbers_are_those_of_the_code(name: str, sentence: str) -> None:
+    """What is no setting is said in a sentence."""
+    assert sentence in " ".join(text(name).split())
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands()))
+def test_every_command_is_documented(path: str, command: click.Command) -> None:
+    """With every option, and at least one example."""
+    level = "##" if " " not in path else "###"
+    written = section("command-line.md", f"{level} jackfield {path}")
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            for name in parameter.opts:
+                assert re.search(rf"`{name}[ `]", written), f"{path}: {name}"
+    assert re.search(rf"^\$ .*\bjackfield {path}\b", written, re.MULTILINE), f"{path} has no example"
+
+
+def test_every_public_name_is_documented() -> None:
+    """What `import jackfield` offers is somewhere in the documentation."""
+    written = "\n".join(path.read_text(encoding="utf-8") for path in DOCS.glob("*.md"))
+    assert [name for name in jackfield.__all__ if not re.search(rf"\b{name}\b", written)] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path) -> None:
+    """To a file that is there, to a heading that it has, to a test that it has."""
+    for label, target in LINK.findall(CODE.sub("", path.read_text(encoding="utf-8"))):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (path.parent / name).resolve() if name else path
+        assert file.exists(), f"{target} is not there"
+        if anchor:
+            assert anchor in anchors(file), f"{target}: there is no such heading"
+        if re.fullmatch(r"`test_\w+`", label):
+            assert re.search(rf"def {label.strip('`')}\(", file.read_text(encoding="utf-8")), (
+                f"{label} is not in {name}"
+            )
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_block_is_run_or_says_why_not(path: Path) -> None:
+    """No language without a runner, no skipped block without a reason, no code that is no block."""
+    for block in blocks(path):
+        if block.word == "not run":
+            assert block.text, f"{block.where}: say why it is not run"
+        elif block.where:
+            known = (block.language, block.word) in RUNNERS or (block.language, "") in RUNNERS
+            assert known, f"{block.where}: nobody runs the language {block.language!r}"
+    outside = CODE.sub("", path.read_text(encoding="utf-8"))
+    assert not re.search(r"^\n {4,}\S", outside, re.MULTILINE), "an indented block is not run: use a fence"
+    assert "```" not in outside
+
+
+def test_the_plugin_in_the_readme_has_twenty_lines() -> None:
+    """As its heading says; empty lines do not count."""
+    files = [block for block in blocks(ROOT / "README.md") if block.word == "file"]
+    assert [block.text for block in files] == ["jackfield_weather.py", "pyproject.toml"]
+    assert sum(1 for block in files for line in block.source.splitlines() if line.strip()) == 20
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_place_on_a_machine_is_named(path: Path) -> None:
+    """The documentation holds no path of the machine on which it was written."""
+    assert not re.search(r"/(?:work|root|home|opt|tmp|Users)/", path.read_text(encoding="utf-8"))
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors of a document's headings, as code hosts make them."""
+    outside = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    found: Counter[str] = Counter()
+    for heading in re.findall(r"^#+ (.+)$", outside, re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found[slug] += 1
+    return set(found)
