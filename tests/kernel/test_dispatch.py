@@ -312,7 +312,7 @@ async def test_what_a_caller_may_not_call_looks_like_nothing() -> None:
 
     @hookimpl
     def jackfield_authorize(function: Any) -> bool:
-        return function.event != "api.test.secret"
+        return bool(function.event != "api.test.secret")
 
     recorder = Recorder()
     session = await join(make_dispatcher(service, jackfield_authorize=jackfield_authorize), recorder)

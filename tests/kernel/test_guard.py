@@ -15,7 +15,7 @@ import pytest
 
 from jackfield import _limited
 from jackfield._errors import PluginError
-from jackfield._guard import TimeIsUp, blocking_limit, time_limit
+from jackfield._guard import Interrupted, TimeIsUp, blocking_limit, time_limit
 
 
 def _loop() -> None:
@@ -101,6 +101,32 @@ with _guard.time_limit(0.1, "somebody"):
         "jackfield: plugin somebody does not come back and cannot be interrupted; the start has failed.",
         "  Take it out of service with: jackfield plugins disable somebody",
     ]
+
+
+def test_code_that_keeps_python_s_lock_ends_the_process() -> None:
+    """No Python code runs beside it, neither handler nor thread: the process ends with a traceback that names it."""
+    script = """
+import itertools
+from jackfield import _guard
+_guard._PATIENCE = _guard._LOCKED = 0.3
+with _guard.time_limit(0.1, "somebody"):
+    max(itertools.count())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Timeout (0:00:00.700000)!\n")
+    assert 'File "<string>", line 6 in <module>' in done.stderr
+
+
+def test_ctrl_c_is_told_from_what_the_code_raises() -> None:
+    """The signal raises `Interrupted`; a `KeyboardInterrupt` of the code's own stays one."""
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted), time_limit(60, "somebody"):
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt) as caught, time_limit(60, "somebody"):
+        raise KeyboardInterrupt
+    assert not isinstance(caught.value, Interrupted)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 # ------------------------------------------------------------------- in the event loop

@@ -66,6 +66,8 @@ class Contract:
         result_type = self._annotation(hints, "return")
         self.kind = _kind(data_type, result_type)
         self.threaded = not inspect.iscoroutinefunction(handler) and not inspect.isasyncgenfunction(handler)
+        if inspect.isasyncgenfunction(handler) and self.kind in (Kind.UNARY, Kind.CLIENT):
+            self._refuse("yields, so its result is a stream: annotate it as AsyncIterator[…]")
         if self.kind is not Kind.UNARY:
             self._refuse(f"is a stream ({self.kind}); this version of the kernel serves unary functions only")
         argument, self.input_schema = self._adapter(data_type, "validation")

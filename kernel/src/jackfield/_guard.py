@@ -3,12 +3,13 @@
 A thread watches. When the time is over it sends the main thread a signal, whose handler raises in the middle of
 what runs, and again until that has helped, so that code which swallows the exception meets the next one. What
 does not come back even so, such as a loop that catches everything, ends the process and is named, because
-nothing gentler is left.
+nothing gentler is left. C code that keeps Python's lock stops that thread too: then faulthandler ends the process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -24,10 +25,17 @@ _AGAIN: Final = 0.2
 """Seconds between two looks of the watching thread, and between two signals."""
 _PATIENCE: Final = 5.0
 """Seconds of signals after which the process is ended."""
+_LOCKED: Final = 1.0
+"""Seconds after which that was in vain."""
+_STDERR: Final = 2
 
 
 class TimeIsUp(BaseException):
     """Raised in the middle of code that took too long; no `Exception`, so that few handlers swallow it."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl+C, while the code of a plugin is limited; a plain `KeyboardInterrupt` is the code's own."""
 
 
 @contextmanager
@@ -42,9 +50,11 @@ def time_limit(seconds: float, culprit: str) -> Iterator[None]:
 
     Raises:
         TimeIsUp: The body took longer.
+        Interrupted: Somebody pressed Ctrl+C.
     """
     end = time.monotonic() + seconds
-    with _alarm(lambda: time.monotonic() - end, lambda: None, lambda: end_start(culprit)):
+    with _own_interrupts(), _alarm(lambda: time.monotonic() - end, lambda: None, lambda: end_start(culprit)):
+        _arm(seconds)
         yield
 
 
@@ -73,6 +83,7 @@ def blocking_limit(
         nonlocal holder
         holder = None  # whoever it was has given the loop back
         if running:
+            _arm(seconds)
             loop.call_later(_AGAIN, pulse)
 
     def overdue() -> float:
@@ -89,9 +100,9 @@ def blocking_limit(
     def give_up() -> None:
         last_resort((holder and name_of(holder)) or "?")
 
-    pulse()
     try:
         with _alarm(overdue, interrupted, give_up):
+            pulse()
             yield lambda: lost
     finally:
         running = False
@@ -134,9 +145,32 @@ def _alarm(
     finally:
         # A signal may have come just before the line above, so this stands in a block of its own.
         running = False
+        faulthandler.cancel_dump_traceback_later()
         over.set()
         watcher.join()  # it sends nothing any more that would meet the handler from before
         signal.signal(signal.SIGALRM, before)
+
+
+def _arm(seconds: float) -> None:
+    """Have the process ended even where no thread of Python's can do it: with a traceback, status 1."""
+    faulthandler.dump_traceback_later(seconds + _PATIENCE + _LOCKED, exit=True, file=_STDERR)
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Let Ctrl+C raise `Interrupted` in the body."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def end_start(culprit: str) -> None:

@@ -135,6 +135,7 @@ class Invocation:
             if self._timer is not None:
                 self._timer.cancel()
             self._observe("ended", lambda observer: observer.ended(self.call, self._told))
+            self._told = None  # its traceback holds this call's frames, and they its data: let all of it go now
 
     async def _outcome(self) -> Outcome:
         try:

@@ -10,11 +10,11 @@ digits is read a second time, by a parser that shows every integer as it was wri
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final, NoReturn, cast
 
 import orjson
@@ -37,7 +37,7 @@ _PLACEHOLDER: Final = re.compile(rb'\{"_placeholder":true,"num":(\d+)\}')
 _PLACEHOLDER_MARK: Final = b'"_placeholder":true'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Json:
     """One encoded value: JSON text, and the Buffers that its placeholders name."""
 
@@ -169,6 +169,8 @@ def to_plain(value: object, buffers: list[bytes]) -> object:
         return [to_plain(v, buffers) for v in value]
     if hasattr(kind, "__pydantic_serializer__"):
         return to_plain(kind.__pydantic_serializer__.to_python(value, by_alias=True), buffers)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name), buffers) for f in dataclasses.fields(value)}
     return to_plain(to_jsonable_python(value), buffers)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.metadata import version
 from typing import Final
@@ -28,8 +31,9 @@ from jackfield._transport.server import HttpServer
 PROTOCOL_VERSION: Final = 1
 _STARTUP: Final = "startup:"
 _SHUTDOWN: Final = "shutdown:"
+_HELPERS: Final = "jackfield-helper"
 _LEFTOVERS: Final = 1.0
-"""Seconds that tasks which nobody ended have to end once they are cancelled."""
+"""Seconds that tasks and threads which nobody ended have to end once they are told to."""
 
 log: Final = logging.getLogger("jackfield")
 
@@ -44,14 +48,29 @@ def run(kernel: JackfieldKernel, ready: Callable[[], None]) -> None:
     except ImportError:
         loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    # For the `asyncio.to_thread` of plugins; asyncio would import what it needs in the middle of a call.
+    executor = ThreadPoolExecutor(thread_name_prefix=_HELPERS)
+    loop.set_default_executor(executor)
     serving = loop.create_task(kernel.serve(ready))
-    while not serving.done():
-        try:
-            loop.run_until_complete(serving)
-        except (SystemExit, KeyboardInterrupt) as error:
-            if serving.done():
-                raise
-            log.exception("a task or a callback of a plugin raised %s; the server goes on", type(error).__name__)
+    try:
+        while not serving.done():
+            try:
+                loop.run_until_complete(serving)
+            except (SystemExit, KeyboardInterrupt) as error:
+                if serving.done():
+                    raise
+                log.exception("a task or a callback of a plugin raised %s; the server goes on", type(error).__name__)
+    finally:
+        _dismiss(executor)
+
+
+def _dismiss(executor: ThreadPoolExecutor) -> None:
+    """Let its threads end; those that do not within their time are left to who ends the process."""
+    executor.shutdown(wait=False, cancel_futures=True)
+    end = time.monotonic() + _LEFTOVERS
+    for thread in threading.enumerate():
+        if thread.name.startswith(_HELPERS):
+            thread.join(max(0.0, end - time.monotonic()))
 
 
 class JackfieldKernel:

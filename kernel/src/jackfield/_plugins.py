@@ -29,7 +29,7 @@ from jackfield._call import Kernel, PluginInfo
 from jackfield._contract import Contract
 from jackfield._errors import PluginError
 from jackfield._facade import Hooks, check_hooks, forgotten_marks
-from jackfield._guard import TimeIsUp, time_limit
+from jackfield._guard import Interrupted, TimeIsUp, time_limit
 from jackfield._hooks import Observer
 from jackfield._manifest import Found, Manifest
 from jackfield._service import Function, Service
@@ -224,7 +224,7 @@ def _load(plugin: Plugin, others: Iterable[Plugin], settings: Settings) -> None:
             plugin.hooks = Hooks([(plugin.name, plugin.object)])
             plugin.settings = _settings(plugin, table)
             plugin.served = _served(plugin, plugin.hooks.services(plugin.settings))
-    except KeyboardInterrupt:
+    except Interrupted:
         raise
     except BaseException as error:  # a plugin may raise anything, SystemExit included
         plugin.quarantine(describe(error))

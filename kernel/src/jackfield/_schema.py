@@ -19,9 +19,7 @@ from jackfield._json import to_plain
 
 _Node: TypeAlias = "dict[str, Any]"  # core schemas are typed dicts of a hundred shapes
 
-_OPAQUE: Final = frozenset(
-    {"cls", "config", "computed_fields", "default", "expected", "function", "members", "metadata", "serialization"}
-)
+_OPAQUE: Final = frozenset({"cls", "config", "default", "expected", "function", "members", "metadata", "serialization"})
 """Keys whose values are not schemas, or not to be rewritten."""
 
 _ITEMS: Final = {"list": "items_schema", "set": "items_schema", "frozenset": "items_schema", "dict": "values_schema"}

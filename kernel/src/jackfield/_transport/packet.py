@@ -133,7 +133,7 @@ class Decoder:
         except CodecError as error:
             if kind not in (_EVENT, _BINARY_EVENT):
                 raise PacketError("beyond the limits") from None
-            value = error
+            value = CodecError(error.code, error.message)  # without the traceback, whose frames hold the text
         found = _packet(kind, namespace, ack, value, buffers=False)
         if attachments:
             self._pending = _Pending(kind, namespace, ack, value, attachments, len(text), [])
@@ -219,21 +219,21 @@ def _packet(kind: int, namespace: str, ack: int | None, value: Value | CodecErro
 
 def _with_buffers(value: Value, buffers: list[bytes]) -> Value:
     used: set[int] = set()
-
-    def put(node: Value) -> Value:
-        if isinstance(node, list):
-            return [put(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        if node.get("_placeholder") is not True:
-            return {key: put(item) for key, item in node.items()}
-        number = node.get("num")
-        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(buffers) or number in used:
-            raise PacketError("a placeholder that names no Buffer, or one twice")
-        used.add(number)
-        return buffers[number]
-
-    result = put(value)
+    result = _put(value, buffers, used)
     if len(used) != len(buffers):
         raise PacketError("a Buffer that no placeholder names")
     return result
+
+
+def _put(node: Value, buffers: list[bytes], used: set[int]) -> Value:
+    if isinstance(node, list):
+        return [_put(item, buffers, used) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("_placeholder") is not True:
+        return {key: _put(item, buffers, used) for key, item in node.items()}
+    number = node.get("num")
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(buffers) or number in used:
+        raise PacketError("a placeholder that names no Buffer, or one twice")
+    used.add(number)
+    return buffers[number]
