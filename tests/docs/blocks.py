@@ -28,7 +28,8 @@ Run = Callable[["Block", Example], None]
 
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENTS: Final = sorted(
-    [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "kernel/README.md", *ROOT.glob("plugins/*/README.md")]
+    [ROOT / "README.md", *ROOT.glob("docs/*.md"), ROOT / "kernel/README.md", *ROOT.glob("plugins/*/README.md")],
+    key=lambda path: (-path.read_text(encoding="utf-8").count("\n$ "), path),  # what takes longest comes first
 )
 """Every document whose examples are run."""
 

@@ -22,7 +22,7 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 COMMAND: Final = "python tests/docs/tables.py"
 
 PAST: Final = {
-    "message_size": "the connection is closed with 1009",
+    "message_size": "the connection ends, a websocket with 1009",
     "unpacked_size": "`resource_exhausted`",
     "unpack_ratio": "`resource_exhausted`",
     "depth": "`resource_exhausted`",

@@ -128,6 +128,12 @@ def test_every_link_leads_somewhere(path: Path) -> None:
             )
 
 
+def test_every_claim_of_security_links_its_test() -> None:
+    """A numbered row has at least one test with its number."""
+    rows = re.findall(r"^\| (\d+) \|(.*)$", text("security.md"), re.MULTILINE)
+    assert [number for number, row in rows if f"[`test_{number}_" not in row] == []
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_block_is_run_or_says_why_not(path: Path) -> None:
     """No language without a runner, no skipped block without a reason, no code that is no block."""

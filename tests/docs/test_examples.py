@@ -12,6 +12,7 @@ from tests.docs.runners import Left, run
 from tests.docs.stage import stage
 
 
+@pytest.mark.timeout(300)  # one document is many commands
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_examples(path: Path, tmp_path: Path, require_all: bool) -> None:
     """Every block of the document is run, in order, in one folder with one server."""

@@ -14,7 +14,7 @@ from tests.support.server import serving
 from tests.support.wire import wire
 
 WATCHING = """
-    import sys, time
+    import asyncio, sys, time
     from typing import Any
     from jackfield import Call, Service, hookimpl
     from pydantic import BaseModel
@@ -37,6 +37,10 @@ WATCHING = """
     @service.function
     async def imports(call: Call) -> None:
         import this_is_no_module
+
+    @service.function
+    async def helper(call: Call) -> int:
+        return await asyncio.to_thread(len, "four")
 
     @service.function
     async def nonsense(call: Call) -> int:
@@ -106,6 +110,7 @@ async def _calls_of_every_sort(client: Client) -> None:
         ({"event": f"{DEMO}.fail"}, "failed_precondition"),
         ({"event": f"{DEMO}.crash"}, "internal"),
         ({"event": f"{DEMO}.sleep", "data": {"seconds": 9}, "timeout": 20}, "deadline_exceeded"),
+        ({"event": "api.watching.helper"}, None),
         ({"event": "api.watching.nonsense"}, "internal"),
         ({"event": "api.watching.anything"}, "internal"),
         ({"event": f"{DEMO}.eccho"}, "not_found"),

@@ -111,6 +111,13 @@ IMPORTS = [
     Fault("bad_syntax", "def broken(:  # here", "SyntaxError", "SyntaxError: invalid syntax ({here})", whole=True),
     Fault("exits", "import sys\nsys.exit(7)  # here", "SystemExit", "SystemExit: 7 ({here})", whole=True),
     Fault(
+        "interrupts",
+        "raise KeyboardInterrupt  # here",
+        "KeyboardInterrupt",
+        "KeyboardInterrupt ({here})",
+        whole=True,
+    ),
+    Fault(
         "no_exception",
         "class Odd(BaseException): pass\nraise Odd('odd')  # here",
         "Odd",
@@ -139,14 +146,6 @@ IMPORTS = [
     ),
     Fault("endless_import", "while True: pass", "TimeIsUp", "it took too long", hint=SLOW, whole=True),
     Fault("sleepy_import", "import time\ntime.sleep(60)", "TimeIsUp", "it took too long", hint=SLOW, whole=True),
-    Fault(
-        "waiting_import",
-        "import threading\nthreading.Event().wait()",
-        "TimeIsUp",
-        "it took too long",
-        hint=SLOW,
-        whole=True,
-    ),
     Fault(
         "no_module",
         "",
@@ -541,7 +540,6 @@ STARTS = [
     ),
     Fault("start_hangs", f"{START}    await asyncio.sleep(60)", "TimeIsUp", "it took too long", hint=SLOW),
     Fault("start_blocks", f"{START}    time.sleep(60)", "TimeIsUp", "it took too long", hint=SLOW),
-    Fault("start_loops", f"{START}    while True: pass", "TimeIsUp", "it took too long", hint=SLOW),
     Fault(
         "start_stays",
         START

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
-
-import pytest
 
 from tests.support.client import connected
 from tests.support.plugins import write_neighbour, write_plugin
 from tests.support.server import START_LIMIT, launch, serving
+from tests.support.waiting import until
 
 SERVING = """
     from jackfield import Call, Service, hookimpl
@@ -191,15 +191,29 @@ def test_strict_takes_no_offence_at_what_was_not_wanted(tmp_path: Path) -> None:
         }
 
 
-@pytest.mark.parametrize(("name", "source"), [("import", STUBBORN), ("start", STUBBORN_START)])
-def test_what_cannot_be_interrupted_ends_the_start(tmp_path: Path, name: str, source: str) -> None:
-    """An import or a start hook that catches everything ends the process: exit status 3, and the plugin's name."""
-    write_plugin(tmp_path / "p", f"stubborn_{name}", source)
-    config = "[server]\nstart_timeout = 0.5\nstop_timeout = 0.5"
-    process, log = launch(tmp_path / "s", config=config, path=[tmp_path / "p"])
+async def test_ctrl_c_ends_an_import(tmp_path: Path) -> None:
+    """Whoever waits for a plugin's import can give up: exit status 3, and no plugin is blamed."""
+    source = "import time\nfrom pathlib import Path\nPath('began').touch()\ntime.sleep(60)"
+    write_plugin(tmp_path / "p", "slow", source)
+    process, log = launch(tmp_path / "s", path=[tmp_path / "p"])
+    await until((tmp_path / "s/began").exists)
+    process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=START_LIMIT)
     assert (process.returncode, out) == (3, b"")
-    assert log.read_text().splitlines()[-2:] == [
-        f"jackfield: plugin stubborn_{name} does not come back and cannot be interrupted; the start has failed.",
-        f"  Take it out of service with: jackfield plugins disable stubborn_{name}",
-    ]
+    assert log.read_text() == "✗ interrupted before the server was up\n"
+
+
+def test_what_cannot_be_interrupted_ends_the_start(tmp_path: Path) -> None:
+    """An import or a start hook that catches everything ends the process: exit status 3, and the plugin's name."""
+    config = "[server]\nstart_timeout = 0.5\nstop_timeout = 0.5"
+    servers = []
+    for name, source in (("import", STUBBORN), ("start", STUBBORN_START)):
+        write_plugin(tmp_path / name, f"stubborn_{name}", source)
+        servers.append((f"stubborn_{name}", *launch(tmp_path / f"s-{name}", config=config, path=[tmp_path / name])))
+    for name, process, log in servers:
+        out, _ = process.communicate(timeout=START_LIMIT)
+        assert (process.returncode, out) == (3, b"")
+        assert log.read_text().splitlines()[-2:] == [
+            f"jackfield: plugin {name} does not come back and cannot be interrupted; the start has failed.",
+            f"  Take it out of service with: jackfield plugins disable {name}",
+        ]

@@ -49,6 +49,7 @@ class Attack:
         make: Returns the Engine.IO messages, one after the other; where they ask for an acknowledgement its id is 7.
         heavy: Whether it costs the server much memory or time if it is not refused early.
         packet: Whether it is about packets rather than what is in them, so that it is tried by polling too.
+        leaves: Whether it leaves calls running, so that others are to come on another connection.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Attack:
     make: Callable[[], list[Message]]
     heavy: bool = False
     packet: bool = False
+    leaves: bool = False
 
     @cached_property
     def messages(self) -> list[Message]:
@@ -243,9 +245,9 @@ BATCHES = [
                     *[gzip.compress(bytes(20 * MEGABYTE))] * 10], heavy=True),
     Attack("an id that is in flight", "already_exists",
            _raw(f'42["event",{{"event":"{SLEEP}","data":{{"seconds":60}},"id":1}}]',
-                f'427["event",{{"event":"{ECHO}","id":1}}]')),
+                f'427["event",{{"event":"{ECHO}","id":1}}]'), leaves=True),
     Attack("one call more than a connection may have", "resource_exhausted",
-           _repeated(64, f'42["{SLEEP}",{{"seconds":60}}]', f'427["{ECHO}"]'), heavy=True),
+           _repeated(64, f'42["{SLEEP}",{{"seconds":60}}]', f'427["{ECHO}"]'), heavy=True, leaves=True),
 ]  # fmt: skip
 
 PACKETS = [
@@ -261,7 +263,8 @@ PACKETS = [
         Attack(f"the packet {text!r}", 1008, _raw(text), packet=True)
         for text in (
             "4", "42", "42{}", '42"event"', "43", "44", "45", "47", "48", "4abc", "4-1", "4\u00b2", "4\u0662[]",
-            "4true", "4null", "4{}", "4[1]", "40", "40{}", "41/x,", '42/x,["event"]', "427", "43[]", '44{"message":"x"}',
+            "4true", "4null", "4{}", "4[1]", "40", "40{}", "41/x,",
+            '42/x,["event"]', "427", "43[]", '44{"message":"x"}',
             '42["event"', '42["event"]x', '42["event",NaN]', '42["event",-Infinity]', '42["event",1e999]',
             '42["event","\\ud800"]', '421-["event"]', "42\u00b2[]", f'42{2**53}["a"]', "42" + "9" * 101 + "[]",
             '450-["event"]', '4511-["event"]', '459999999999-["event"]', "451-", "451-{}", '451-["disconnect"]',

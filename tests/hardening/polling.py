@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -16,9 +16,10 @@ LIMIT = 20.0
 class Polling:
     """One session by long-polling."""
 
-    def __init__(self, http: aiohttp.ClientSession, address: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, address: str, sid: str) -> None:
+        self.sid = sid
         self._http = http
-        self._address = address
+        self._address = f"{address}&sid={sid}"
         self._received: list[str] = []
 
     async def post(self, *messages: str | bytes) -> int:
@@ -54,16 +55,8 @@ async def polling(url: str, *, join: bool = True, headers: dict[str, str] | None
     async with aiohttp.ClientSession(headers=headers) as http:
         async with asyncio.timeout(LIMIT), http.get(address) as response:
             opened = json.loads((await response.text())[1:])
-        session = Polling(http, f"{address}&sid={opened['sid']}")
+        session = Polling(http, address, opened["sid"])
         if join:
             await session.post("40")
             assert str(await session.receive()).startswith("40{")
         yield session
-
-
-async def drained(session: Polling) -> Iterable[str]:
-    """Return all that comes until the session is closed."""
-    found = []
-    while (message := await session.receive()) is not None:
-        found.append(message)
-    return found

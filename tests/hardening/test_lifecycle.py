@@ -34,6 +34,7 @@ from jackfield import Call, CallError, Service, hookimpl
 
 service = Service("api.work")
 diary: list[str] = []
+blocking: list[bool] = []
 released = asyncio.Event()
 
 @service.function
@@ -123,6 +124,42 @@ async def quick(call: Call, data: int) -> int:
 @service.function
 async def fail(call: Call) -> None:
     raise RuntimeError
+
+@service.function
+async def use_a_helper(call: Call) -> int:
+    return await asyncio.to_thread(len, "four")
+
+@service.function
+async def stay_in_a_helper(call: Call) -> None:
+    diary.append("stay began")
+    await asyncio.to_thread(threading.Event().wait)
+
+async def wait_and_block():
+    try:
+        await asyncio.Event().wait()
+    finally:
+        time.sleep(60)
+
+@service.function
+async def block_when_cancelled(call: Call) -> None:
+    diary.append("wait began")
+    await wait_and_block()
+
+@service.function
+async def leave_a_blocking_task(call: Call) -> None:
+    global task
+    task = asyncio.create_task(wait_and_block(), name="leftover")
+    diary.append("left a task")
+
+@service.function
+async def block_disconnects(call: Call) -> None:
+    blocking.append(True)
+    diary.append("blocking")
+
+@hookimpl
+async def jackfield_disconnect():
+    if blocking:
+        time.sleep(60)
 
 @service.function
 async def leave_a_task(call: Call) -> None:
@@ -237,6 +274,16 @@ async def test_36_survivors_are_named_at_the_stop(tmp_path: Path, plugins: Path)
         assert "a call of api.work.stay_in_a_thread did not end and is abandoned" in log
         assert "the task leftover does not end and is abandoned" in log
         assert "wait_detached" not in log
+
+
+async def test_36_a_well_behaved_plugin_is_not_named(tmp_path: Path, plugins: Path) -> None:
+    """Calls that have ended, in threads of either kind, leave nothing to warn of."""
+    with serving(tmp_path, config=QUICK, path=[plugins]) as server:
+        async with wire(server.url) as client:
+            assert await client.ask('427["api.work.use_a_helper"]') == {"data": 4}
+            assert await client.ask('427["api.services.test.digest","x"]') != {}
+        assert await end(server) == 0
+        assert "abandoned" not in server.log
 
 
 # ------------------------------------------------------------------- 42: SIGTERM
@@ -421,7 +468,11 @@ CALLS = [
     "wait_detached",
     "stay",
     "stay_in_a_thread",
+    "stay_in_a_helper",
+    "block_when_cancelled",
+    "block_disconnects",
     "leave_a_task",
+    "leave_a_blocking_task",
     "leave_a_thread",
     "flood",
 ]
@@ -525,5 +576,6 @@ def test_37_a_stop_that_cannot_be_interrupted(tmp_path: Path) -> None:
     with serving(tmp_path / "s", config=QUICK, path=[tmp_path / "p"]) as server:
         assert server.stop() == 0
         assert server.log.splitlines()[-1] == (
-            "jackfield: plugin stubborn does not come back and cannot be interrupted; the server ends without it."
+            "jackfield: the task shutdown:stubborn does not come back and cannot be interrupted; "
+            "the server ends without it."
         )

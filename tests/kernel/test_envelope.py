@@ -135,6 +135,11 @@ def _shapely(envelope: Envelope) -> bool:
 
 # ------------------------------------------------------------------- the words of refusals
 
+
+def _any(*values: Any) -> tuple[Any, ...]:
+    return values
+
+
 LISTED = "event, data, id, encoding, accept, timeout, credit, progress, meta"
 ORDER = "it goes base64, then gzip or zstd, then the kind"
 PATH = "it goes <namespace>.<function>, in letters, digits and _"
@@ -146,33 +151,33 @@ PATH = "it goes <namespace>.<function>, in letters, digits and _"
         ({}, "event cannot be empty"),
         ({"event": None}, "event cannot be empty"),
         ({"event": ""}, "event cannot be empty"),
-        *(({"event": wrong}, "event must be a string") for wrong in (0, 1, False, 1.5, [], ["a.b"], {}, b"a.b")),
+        *(({"event": wrong}, "event must be a string") for wrong in _any(0, 1, False, 1.5, [], ["a.b"], {}, b"a.b")),
         ({"event": "a." + "b" * 254}, "event is longer than 255 characters"),
         *(
             ({"event": wrong}, f"event {wrong!r} is no dotted path: {PATH}")
-            for wrong in ("a", "a.", ".a", "a..b", "a.b.", "1.a", "a.1", "a-b.c", "a b.c", "a.b\n", "é.b", "a.²",
+            for wrong in _any("a", "a.", ".a", "a..b", "a.b.", "1.a", "a.1", "a-b.c", "a b.c", "a.b\n", "é.b", "a.²",
                           " a.b", "a.b\0", "../etc.passwd", "__proto__", "a.b;c", "\u0430.b")
         ),
-        *(({"id": wrong}, "id must be a string or an integer") for wrong in (True, False, 1.0, [], {}, b"1", [1])),
-        *(({"id": wrong}, "id must have 1 to 64 characters") for wrong in ("", "x" * 65, "\U0001f600" * 65)),
-        *(({"id": wrong}, "id must lie within ±(2^53−1)") for wrong in (2**53, -(2**53), 2**64, 10**400)),
-        *(({"encoding": wrong}, "encoding must be a string") for wrong in (1, True, [], {}, b"gzip", ["gzip"])),
-        *(({"accept": wrong}, "accept must be a string") for wrong in (1, True, [], {}, b"gzip", ["gzip"])),
+        *(({"id": wrong}, "id must be a string or an integer") for wrong in _any(True, False, 1.0, [], {}, b"1", [1])),
+        *(({"id": wrong}, "id must have 1 to 64 characters") for wrong in _any("", "x" * 65, "\U0001f600" * 65)),
+        *(({"id": wrong}, "id must lie within ±(2^53−1)") for wrong in _any(2**53, -(2**53), 2**64, 10**400)),
+        *(({"encoding": wrong}, "encoding must be a string") for wrong in _any(1, True, [], {}, b"gzip", ["gzip"])),
+        *(({"accept": wrong}, "accept must be a string") for wrong in _any(1, True, [], {}, b"gzip", ["gzip"])),
         ({"encoding": "x" * 65}, "encoding is too long: at most 4 tokens joined by '+'."),
         ({"accept": "json+gzip"}, f"encoding 'json+gzip' is in the wrong order: {ORDER}."),
         *(
             ({"timeout": wrong}, "timeout must be an integer of at least 1")
-            for wrong in (0, -1, 1.0, "1000", True, [], -(2**53))
+            for wrong in _any(0, -1, 1.0, "1000", True, [], -(2**53))
         ),
         *(
             ({"credit": wrong}, "credit must be an integer of at least 0")
-            for wrong in (-1, 0.0, "16", False, True, {}, -(2**53))
+            for wrong in _any(-1, 0.0, "16", False, True, {}, -(2**53))
         ),
-        *(({"id": 1, "progress": wrong}, "progress must be true or false") for wrong in (0, 1, "true", [], {})),
+        *(({"id": 1, "progress": wrong}, "progress must be true or false") for wrong in _any(0, 1, "true", [], {})),
         ({"progress": True}, "progress needs an id"),
         *(
             ({"meta": wrong}, "meta must be an object whose values are strings")
-            for wrong in ("a", 1, [], [["a", "b"]], {"a": 1}, {"a": None}, {"a": {"b": "c"}}, {"a": b"b"})
+            for wrong in _any("a", 1, [], [["a", "b"]], {"a": 1}, {"a": None}, {"a": {"b": "c"}}, {"a": b"b"})
         ),
         ({"Event": "a.b"}, "The envelope has no field 'Event'. Did you mean 'event'?"),
         ({"evnt": "a.b"}, "The envelope has no field 'evnt'. Did you mean 'event'?"),
@@ -283,7 +288,7 @@ def test_a_batch_cannot_hold_another(entry: Any) -> None:
 @always(value=values, call_id=_ids | st.none(), encoding=st.none() | st.sampled_from(["gzip", "base64+msgpack"]))
 def test_a_reply_holds_what_the_call_asked_for(value: Any, call_id: Any, encoding: str | None) -> None:
     """`id` only where there was one, `encoding` only where `data` is packed; Buffers stay where they are."""
-    expected = {"data": value}
+    expected: dict[str, Any] = {"data": value}
     if encoding is not None:
         expected["encoding"] = encoding
     if call_id is not None:
@@ -296,7 +301,7 @@ def test_an_error_is_sent_whole(message: str, call_id: Any, event: str | None, r
     """Code, message, details, the time to wait, and the id under which the log knows it."""
     detail: Any = {"path": ["a", 0], "type": "missing", "message": "Field required"}
     error = CallError("unavailable", message, details=[detail], retry_after=retry, error_id="f00")
-    shape = {"code": "unavailable", "message": message, "details": [detail], "error_id": "f00"}
+    shape: dict[str, Any] = {"code": "unavailable", "message": message, "details": [detail], "error_id": "f00"}
     if retry is not None:
         shape["retry_after"] = retry
     assert error_reply(error, call_id).value() == {"error": shape} | ({} if call_id is None else {"id": call_id})

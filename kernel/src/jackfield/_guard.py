@@ -21,6 +21,8 @@ from types import FrameType
 from typing import Final
 
 EXIT_START_FAILED: Final = 3
+_SIGNAL: Final = signal.SIGVTALRM
+"""One that hardly anybody uses: SIGALRM may be a plugin's, or that of whoever tests it."""
 _AGAIN: Final = 0.2
 """Seconds between two looks of the watching thread, and between two signals."""
 _PATIENCE: Final = 5.0
@@ -53,8 +55,10 @@ def time_limit(seconds: float, culprit: str) -> Iterator[None]:
         Interrupted: Somebody pressed Ctrl+C.
     """
     end = time.monotonic() + seconds
-    with _own_interrupts(), _alarm(lambda: time.monotonic() - end, lambda: None, lambda: end_start(culprit)):
-        _arm(seconds)
+    with (
+        _own_interrupts(),
+        _alarm(seconds, lambda: time.monotonic() - end, lambda: None, lambda: end_start(culprit)),
+    ):
         yield
 
 
@@ -68,8 +72,8 @@ def blocking_limit(
 
     Args:
         seconds: How long a task may hold the loop.
-        name_of: Returns the plugin that a task belongs to, or None for a task that is to be left alone.
-        last_resort: Ends the process because of the plugin that it is given, which cannot be interrupted.
+        name_of: Returns who is behind a task, or None for a task that is to be left alone.
+        last_resort: Ends the process because of that one, who cannot be interrupted.
 
     Yields:
         What tells for how many seconds tasks that had to be interrupted have held the loop: time that the others lost.
@@ -79,12 +83,12 @@ def blocking_limit(
     since = lost = lost_before = 0.0
     running = True
 
-    def pulse() -> None:
+    def pulse(all_is_well: Callable[[], None]) -> None:
         nonlocal holder
         holder = None  # whoever it was has given the loop back
         if running:
-            _arm(seconds)
-            loop.call_later(_AGAIN, pulse)
+            all_is_well()
+            loop.call_later(_AGAIN, pulse, all_is_well)
 
     def overdue() -> float:
         nonlocal holder, since, lost_before
@@ -101,8 +105,8 @@ def blocking_limit(
         last_resort((holder and name_of(holder)) or "?")
 
     try:
-        with _alarm(overdue, interrupted, give_up):
-            pulse()
+        with _alarm(seconds, overdue, interrupted, give_up) as all_is_well:
+            pulse(all_is_well)
             yield lambda: lost
     finally:
         running = False
@@ -110,12 +114,19 @@ def blocking_limit(
 
 @contextmanager
 def _alarm(
-    overdue: Callable[[], float], interrupted: Callable[[], None], last_resort: Callable[[], None]
-) -> Iterator[None]:
-    """Raise `TimeIsUp` in the body while `overdue` returns more than 0: for how many seconds it should have ended."""
+    seconds: float, overdue: Callable[[], float], interrupted: Callable[[], None], last_resort: Callable[[], None]
+) -> Iterator[Callable[[], None]]:
+    """Raise `TimeIsUp` in the body while `overdue` returns more than 0: for how many seconds it should have ended.
+
+    Yields:
+        What gives the body its `seconds` anew, as far as faulthandler goes.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
+
+    def arm() -> None:
+        faulthandler.dump_traceback_later(seconds + _PATIENCE + _LOCKED, exit=True, file=_STDERR)
 
     running = True
     over = threading.Event()
@@ -131,15 +142,16 @@ def _alarm(
             if running and late > _PATIENCE:
                 last_resort()
             elif running and late > 0:
-                signal.pthread_kill(main, signal.SIGALRM)
+                signal.pthread_kill(main, _SIGNAL)
 
     main = threading.get_ident()
-    before = signal.signal(signal.SIGALRM, ring)
+    before = signal.signal(_SIGNAL, ring)
     watcher = threading.Thread(target=watch, name="jackfield-watch", daemon=True)
     watcher.start()
+    arm()
     try:
         try:
-            yield
+            yield arm
         finally:
             running = False
     finally:
@@ -148,33 +160,29 @@ def _alarm(
         faulthandler.cancel_dump_traceback_later()
         over.set()
         watcher.join()  # it sends nothing any more that would meet the handler from before
-        signal.signal(signal.SIGALRM, before)
-
-
-def _arm(seconds: float) -> None:
-    """Have the process ended even where no thread of Python's can do it: with a traceback, status 1."""
-    faulthandler.dump_traceback_later(seconds + _PATIENCE + _LOCKED, exit=True, file=_STDERR)
+        signal.signal(_SIGNAL, before)
 
 
 @contextmanager
 def _own_interrupts() -> Iterator[None]:
-    """Let Ctrl+C raise `Interrupted` in the body."""
-    if threading.current_thread() is not threading.main_thread():
+    """Let Ctrl+C raise `Interrupted` in the body, where it would raise `KeyboardInterrupt`."""
+    usual = signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
         yield
         return
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise Interrupted
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, usual)
 
 
 def end_start(culprit: str) -> None:
-    """End the process because a plugin does not let it start."""
+    """End the process because this plugin does not let it start."""
     sys.stderr.write(
         f"jackfield: plugin {culprit} does not come back and cannot be interrupted; the start has failed.\n"
         f"  Take it out of service with: jackfield plugins disable {culprit}\n"
@@ -184,9 +192,9 @@ def end_start(culprit: str) -> None:
 
 
 def end_stop(culprit: str) -> None:
-    """End the process because a plugin does not let it stop; the status is 0, for the server was told to end."""
+    """End the process because this task does not let it stop; the status is 0, for the server was told to end."""
     sys.stderr.write(
-        f"jackfield: plugin {culprit} does not come back and cannot be interrupted; the server ends without it.\n"
+        f"jackfield: the task {culprit} does not come back and cannot be interrupted; the server ends without it.\n"
     )
     sys.stderr.flush()
     os._exit(0)

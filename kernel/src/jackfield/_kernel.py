@@ -29,6 +29,7 @@ from jackfield._transport.border import Border
 from jackfield._transport.server import HttpServer
 
 PROTOCOL_VERSION: Final = 1
+_SERVE: Final = "serve"
 _STARTUP: Final = "startup:"
 _SHUTDOWN: Final = "shutdown:"
 _HELPERS: Final = "jackfield-helper"
@@ -51,7 +52,7 @@ def run(kernel: JackfieldKernel, ready: Callable[[], None]) -> None:
     # For the `asyncio.to_thread` of plugins; asyncio would import what it needs in the middle of a call.
     executor = ThreadPoolExecutor(thread_name_prefix=_HELPERS)
     loop.set_default_executor(executor)
-    serving = loop.create_task(kernel.serve(ready))
+    serving = loop.create_task(kernel.serve(ready), name=_SERVE)
     try:
         while not serving.done():
             try:
@@ -157,11 +158,12 @@ class JackfieldKernel:
             ready()
             await self._until_stopped(server)
             log.info("draining: %g s for the calls that run", self.settings.server.drain_timeout)
-            await self._drain(dispatcher)
-            await border.close_polls()
-            await server.stop()
-            for event in await dispatcher.close(self.settings.server.stop_timeout):
-                log.warning("a call of %s did not end and is abandoned", event)
+            with blocking_limit(self.settings.server.stop_timeout, _any_task, end_stop):
+                await self._drain(dispatcher)
+                await border.close_polls()
+                await server.stop()
+                for event in await dispatcher.close(self.settings.server.stop_timeout):
+                    log.warning("a call of %s did not end and is abandoned", event)
         finally:
             await self._stop_plugins()
             await self._cancel_leftovers()
@@ -176,7 +178,7 @@ class JackfieldKernel:
         loaded = [plugin for plugin in self._plugins if plugin.state is State.LOADED]
         for wave in _plugins.in_order(loaded):
             fit = [plugin for plugin in wave if not _plugins.blame_dependency(plugin, loaded)]
-            with blocking_limit(self.settings.server.start_timeout, _named(_STARTUP), end_start) as lost:
+            with blocking_limit(self.settings.server.start_timeout, _starting, end_start) as lost:
                 await asyncio.gather(*(self._start_plugin(plugin, lost) for plugin in fit))
 
     async def _start_plugin(self, plugin: Plugin, lost: Callable[[], float]) -> None:
@@ -197,7 +199,7 @@ class JackfieldKernel:
     async def _stop_plugins(self) -> None:
         started = [plugin for plugin in self._plugins if plugin.state is State.STARTED]
         for wave in reversed(_plugins.in_order(started)):
-            with blocking_limit(self.settings.server.stop_timeout, _named(_SHUTDOWN), end_stop) as lost:
+            with blocking_limit(self.settings.server.stop_timeout, _any_task, end_stop) as lost:
                 await asyncio.gather(*(self._stop_plugin(plugin, lost) for plugin in wave))
 
     async def _stop_plugin(self, plugin: Plugin, lost: Callable[[], float]) -> None:
@@ -227,7 +229,8 @@ class JackfieldKernel:
         for task in leftovers:
             task.cancel()
         if leftovers:
-            _, stuck = await asyncio.wait(leftovers, timeout=_LEFTOVERS)
+            with blocking_limit(_LEFTOVERS, _any_task, end_stop):
+                _, stuck = await asyncio.wait(leftovers, timeout=_LEFTOVERS)
             for task in stuck:
                 log.warning("the task %s does not end and is abandoned", task.get_name())
 
@@ -258,11 +261,13 @@ async def _first(*waits: Awaitable[object]) -> None:
             task.cancel()
 
 
-def _named(prefix: str) -> Callable[[asyncio.Task[object]], str | None]:
-    """Return what tells the plugin that a task belongs to, by the beginning of the task's name."""
+def _starting(task: asyncio.Task[object]) -> str | None:
+    """Return the plugin whose start the task is."""
+    name = task.get_name()
+    return name.removeprefix(_STARTUP) if name.startswith(_STARTUP) else None
 
-    def plugin_of(task: asyncio.Task[object]) -> str | None:
-        name = task.get_name()
-        return name.removeprefix(prefix) if name.startswith(prefix) else None
 
-    return plugin_of
+def _any_task(task: asyncio.Task[object]) -> str | None:
+    """Return the name of the task, unless it is the kernel's own."""
+    name = task.get_name()
+    return None if name in (_SERVE, "http") else name

@@ -272,6 +272,7 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
             return
         if link.session is not None or link.connecting is not None:
             raise PacketError("CONNECT twice")
+        link.connect_in_time()
         link.connecting = asyncio.get_running_loop().create_task(self._let_in(link, asked))
 
     async def _let_in(self, link: Link, asked: Connect) -> None:
@@ -280,6 +281,7 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         except CallError as error:
             link.send([packet.refused(NAMESPACE, error.message, _refusal(error))])
             link.refusals += 1
+            link.expect_connect()
             if link.refusals >= _MAX_REFUSALS:
                 self.close_soon(link.eio_sid)
             return
@@ -288,7 +290,6 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         # The manager hears of the client only now: before, broadcasts would reach somebody who may be refused.
         link.sid = await self.manager.connect(link.eio_sid, NAMESPACE)
         link.session = session
-        link.connect_in_time()
         link.send([packet.connected(NAMESPACE, link.sid)])
         self._dispatcher.connected(session)
 

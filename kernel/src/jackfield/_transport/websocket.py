@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,8 +13,6 @@ NORMAL: Final = 1000
 PROTOCOL_ERROR: Final = 1008
 _PACKETS_PER_POLL: Final = 16
 """python-engineio's client ends a connection whose poll brings more."""
-
-log: Final = logging.getLogger("jackfield.transport")
 
 
 async def close(session: Any, code: int = NORMAL) -> None:
@@ -62,7 +60,5 @@ class WebSocket(engineio.async_drivers.asgi.WebSocket):  # type: ignore[misc]  #
     async def close(self) -> None:
         """Close the websocket, unless it is gone."""
         code = getattr(self.handler.__self__, "close_code", NORMAL)
-        try:
+        with contextlib.suppress(Exception):  # where it is gone, servers raise what they like
             await self.asgi_send({"type": "websocket.close", "code": code})
-        except Exception as error:  # noqa: BLE001 - servers raise what they like here
-            log.debug("a websocket was gone before it was closed: %s", type(error).__name__)
