@@ -9,6 +9,7 @@ import json
 import math
 import re
 import sys
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from jackfield import Call, CallError, Value
+from jackfield._contract import Contract
 from tests.hardening.hostile import (
     ATTACKS,
     ECHO,
@@ -230,6 +233,22 @@ async def test_6_fifty_bombs_in_turn_leave_the_connection_as_it_was(target: Serv
             packet, *buffers = _BOMBS[sorted(_BOMBS)[number % len(_BOMBS)]]()
             assert (await client.ask(packet, *buffers))["error"]["code"] == "resource_exhausted"
         assert await client.ask(f'427["{ECHO}",1]') == {"data": 1}
+
+
+@linux
+@pytest.mark.parametrize("name", ["a crowd of nils", "a bomb of gzip", "data that the function does not take"])
+async def test_6_what_is_refused_is_let_go_at_once(target: Server, name: str) -> None:
+    """The peak of thirty refusals in turn is that of one: nothing waits for the garbage collector."""
+    [attack] = [attack for attack in ATTACKS if attack.name == name]
+    forget_peak = Path(f"/proc/{target.process.pid}/clear_refs").write_text
+
+    async def peak(count: int) -> int:
+        forget_peak("5")
+        assert await _by_websocket(target.url, *[attack] * count) == [attack.expected] * count
+        return _peak(target)
+
+    first = max(await peak(1), await peak(3))
+    assert await peak(30) <= first + 12 * MIB
 
 
 @pytest.mark.parametrize("more", [gzip.compress(b"2"), b"\0", b"2"], ids=["a member", "a zero", "a byte"])
@@ -510,7 +529,40 @@ async def test_9_a_client_may_leave_and_come_back_on_one_session(watched: Server
         assert [entry[0] for entry in await _seen(watcher, sid) if entry[0] != "call"] == ["connect", "disconnect"]
 
 
-# ------------------------------------------------------------------- what is left to do
+# ------------------------------------------------------------------- arguments that do not fit
+
+
+async def _numbers(call: Call, data: dict[str, list[int]]) -> None:
+    raise NotImplementedError
+
+
+def _misfit(data: Value) -> CallError:
+    with pytest.raises(CallError) as refused:
+        Contract(_numbers).validate(data, buffers=False)
+    return refused.value
+
+
+@pytest.mark.xfail(strict=True, reason="every fault becomes a dictionary before the list is cut to fifty")
+def test_faults_cost_little_however_many_there_are() -> None:
+    """A hundred thousand faults: fifty are told, and the others take no memory."""
+    tracemalloc.start()
+    try:
+        error = _misfit({"a": [None] * 100_000})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(error.details) <= 50
+    assert peak <= 20 * MIB
+
+
+@pytest.mark.xfail(strict=True, reason="the path of a fault repeats keys of the client's, of any length")
+def test_faults_are_told_in_no_more_bytes_than_were_sent() -> None:
+    """A long key stands in the path of every fault below it, and must not make the reply fifty times the call."""
+    error = _misfit({"k" * 100_000: [None] * 50})
+    assert len(json.dumps(error.as_dict())) <= 2 * 100_000
+
+
+# ------------------------------------------------------------------- many at once
 
 
 async def test_many_connections_at_once_are_as_safe_as_one(target: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import gc
 import gzip
 import itertools
 import json
@@ -599,6 +600,31 @@ def test_6_headers_that_promise_much_cost_nothing() -> None:
         assert tracemalloc.get_traced_memory()[1] <= 4 * BOUNDS.unpacked
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data"),
+    [
+        ("gzip", padded_gzip(b"[" * 100)),
+        ("gzip", b"no gzip"),
+        ("gzip", HELLO[:-8] + bytes(8)),
+        ("base64", "!!!!"),
+        ("msgpack", b"\x91" * 2000),
+        ("msgpack", b"\x92\xd4\x05\0"),
+        ("gzip+msgpack", padded_gzip(msgpack_header(600_000) + b"\xc0" * 600_000)),
+        ("json", b"[9007199254740992]"),
+    ],
+)
+def test_6_what_is_refused_is_let_go_at_once(encoding: str, data: Any) -> None:
+    """No cycle keeps the data of a refusal until the garbage collector comes by."""
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(CodecError):
+            _unpack(data, encoding)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 _SLOW: dict[str, tuple[str, Callable[[int], Any]]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
 import json
 import time
@@ -299,6 +301,30 @@ def test_8_a_placeholder_in_a_packet_without_buffers_is_plain_data() -> None:
     """Only a packet that announces Buffers has placeholders."""
     plain: Any = {"_placeholder": True, "num": 0}
     assert _feed("2" + json.dumps(["a", plain])) == Event("/", "a", [plain], None, buffers=False)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        ['2["a",1]'],
+        [f'51-["a",[{_place(0)}]]', b"x"],
+        [f'51-["a",{_place(1)}]', b"x"],
+        [f"51-[{TOWER}]", b"x"],
+        [f"2[{TOWER}]"],
+        ["2[9007199254740992]"],
+        ["2[NaN]"],
+    ],
+)
+def test_8_a_packet_is_let_go_at_once(messages: list[Message]) -> None:
+    """Read or refused, no cycle keeps its text and its Buffers until the garbage collector comes by."""
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(PacketError):
+            _feed(*messages)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 _SLOW: dict[str, Callable[[int], str]] = {

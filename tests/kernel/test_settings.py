@@ -254,3 +254,16 @@ def test_faults_of_a_plugin_s_settings() -> None:
 def test_the_sentence_for_an_unknown_key(key: str, known: list[str], sentence: str) -> None:
     """The nearest of those beside it, or all of them."""
     assert unknown_key(key, known) == sentence
+
+
+def test_a_wrong_value_names_the_variable_that_it_came_from(tmp_path: Path) -> None:
+    """A fault is blamed on the variable that won, and on the file where no variable did."""
+    file = tmp_path / "jackfield.toml"
+    file.write_text("[server]\nport = 1\nhost = 5\n", encoding="utf-8")
+    with pytest.raises(StartError) as raised:
+        load(file, environ={"JACKFIELD_SERVER__PORT": "x", "JACKFIELD_SERVER__TRANSPORTS": '["pigeon"]'})
+    assert raised.value.faults == (
+        f"server.host: Input should be a valid string ({file})",
+        "server.port: Input should be a valid integer, unable to parse string as an integer (JACKFIELD_SERVER__PORT)",
+        "server.transports.0: Input should be 'polling' or 'websocket' (JACKFIELD_SERVER__TRANSPORTS)",
+    )

@@ -133,7 +133,7 @@ class Client:
         connected: False once it has gone.
     """
 
-    __slots__ = ("_connection", "_turns", "address", "connected", "local")
+    __slots__ = ("__weakref__", "_connection", "_turns", "address", "connected", "local")
 
     def __init__(self, connection: Connection, *, address: str, local: bool) -> None:
         self._connection = connection

@@ -180,11 +180,11 @@ def load(
     ]
     for layer in (_secrets(environ), _variables(environ), _without_none(flags or {})):
         _merge(merged, layer)
-    source = f" ({found})" if found else ""
     try:
         settings = Settings(**merged)
     except ValidationError as error:
-        raise StartError([*faults, *(f"{fault}{source}" for fault in explain(error, Settings))]) from None
+        faults += [fault + _source(fault, environ, found) for fault in explain(error, Settings)]
+        raise StartError(faults) from None
     if faults:
         raise StartError(faults)
     settings._file = found
@@ -229,6 +229,16 @@ def _fields(model: type[BaseModel], path: list[str]) -> Iterator[str]:
             return
         model = info.annotation
     yield from model.model_fields
+
+
+def _source(fault: str, environ: Mapping[str, str], file: Path | None) -> str:
+    """Return where the value with a fault came from, in parentheses; a variable wins over the file."""
+    key = fault.partition(":")[0].split(".")
+    for length in range(len(key), 1, -1):
+        variable = PREFIX + "__".join(key[:length]).upper()
+        if variable in environ:
+            return f" ({variable})"
+    return f" ({file})" if file else ""
 
 
 def _find(file: Path | None, environ: Mapping[str, str]) -> Path | None:
