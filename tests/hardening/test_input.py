@@ -542,7 +542,6 @@ def _misfit(data: Value) -> CallError:
     return refused.value
 
 
-@pytest.mark.xfail(strict=True, reason="every fault becomes a dictionary before the list is cut to fifty")
 def test_faults_cost_little_however_many_there_are() -> None:
     """A hundred thousand faults: fifty are told, and the others take no memory."""
     tracemalloc.start()
@@ -555,7 +554,6 @@ def test_faults_cost_little_however_many_there_are() -> None:
     assert peak <= 20 * MIB
 
 
-@pytest.mark.xfail(strict=True, reason="the path of a fault repeats keys of the client's, of any length")
 def test_faults_are_told_in_no_more_bytes_than_were_sent() -> None:
     """A long key stands in the path of every fault below it, and must not make the reply fifty times the call."""
     error = _misfit({"k" * 100_000: [None] * 50})

@@ -203,8 +203,8 @@ def test_a_value_of_a_variable_is_checked() -> None:
     with pytest.raises(StartError) as caught:
         load(environ={"JACKFIELD_SERVER__PORT": "high", "JACKFIELD_LIMITS": '{"dept": 1}'})
     assert caught.value.faults == (
-        "server.port: Input should be a valid integer, unable to parse string as an integer",
-        "limits.dept: there is no such key; did you mean limits.depth?",
+        "server.port: Input should be a valid integer, unable to parse string as an integer (JACKFIELD_SERVER__PORT)",
+        "limits.dept: there is no such key; did you mean limits.depth? (JACKFIELD_LIMITS)",
     )
 
 
@@ -261,9 +261,9 @@ def test_a_wrong_value_names_the_variable_that_it_came_from(tmp_path: Path) -> N
     file = tmp_path / "jackfield.toml"
     file.write_text("[server]\nport = 1\nhost = 5\n", encoding="utf-8")
     with pytest.raises(StartError) as raised:
-        load(file, environ={"JACKFIELD_SERVER__PORT": "x", "JACKFIELD_SERVER__TRANSPORTS": '["pigeon"]'})
+        load(file, environ={"JACKFIELD_SERVER__PORT": "x", "JACKFIELD_LOG__LEVEL": "loud"})
     assert raised.value.faults == (
         f"server.host: Input should be a valid string ({file})",
         "server.port: Input should be a valid integer, unable to parse string as an integer (JACKFIELD_SERVER__PORT)",
-        "server.transports.0: Input should be 'polling' or 'websocket' (JACKFIELD_SERVER__TRANSPORTS)",
+        "log.level: Input should be 'debug', 'info', 'warning' or 'error' (JACKFIELD_LOG__LEVEL)",
     )

@@ -23,6 +23,9 @@ from jackfield._schema import compile_schema
 Handler = Callable[..., object]
 
 _MAX_DETAILS = 50
+_MAX_KEY = 64
+_MANY_FAULTS = 1000
+"""Past this number faults are counted alone: pydantic makes a dictionary of every one, or of none."""
 _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
 
 
@@ -173,12 +176,24 @@ def _kind(data_type: object, result_type: object) -> Kind:
 
 
 def _invalid(error: ValidationError) -> CallError:
+    count = error.error_count()
+    if count > _MANY_FAULTS:
+        return CallError(Code.INVALID_ARGUMENT, f"The data does not fit: {count} faults, too many to list.")
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     details: list[Detail] = [
-        {"path": list(fault["loc"]), "type": fault["type"], "message": fault["msg"]} for fault in faults[:_MAX_DETAILS]
+        {"path": [_short(part) for part in fault["loc"]], "type": fault["type"], "message": fault["msg"]}
+        for fault in faults[:_MAX_DETAILS]
     ]
-    count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
-    return CallError(Code.INVALID_ARGUMENT, f"The data does not fit: {count}, see details.", details=details)
+    return CallError(
+        Code.INVALID_ARGUMENT,
+        f"The data does not fit: {count} fault{'s' if count > 1 else ''}, see details.",
+        details=details,
+    )
+
+
+def _short(part: str | int) -> str | int:
+    """Return a step of a path; keys are the client's own, of any length, and stand in every fault below them."""
+    return f"{part[:_MAX_KEY]}…" if isinstance(part, str) and len(part) > _MAX_KEY else part
 
 
 def _summary(error: ValidationError) -> str:

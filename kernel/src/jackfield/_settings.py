@@ -234,7 +234,7 @@ def _fields(model: type[BaseModel], path: list[str]) -> Iterator[str]:
 def _source(fault: str, environ: Mapping[str, str], file: Path | None) -> str:
     """Return where the value with a fault came from, in parentheses; a variable wins over the file."""
     key = fault.partition(":")[0].split(".")
-    for length in range(len(key), 1, -1):
+    for length in range(len(key), 0, -1):
         variable = PREFIX + "__".join(key[:length]).upper()
         if variable in environ:
             return f" ({variable})"
