@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 # Flags for pytest, as in: make test PYTEST_ARGS="-k plugins -x"
 PYTEST_ARGS ?= -n 2
-PYTEST_FULL_ARGS ?= --timeout 900
+PYTEST_FULL_ARGS ?= -n 2 --timeout 900
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -128,7 +128,7 @@ def _decodes_or_is_refused(data: Any, name: str) -> None:
     assert json.dumps(refusal, ensure_ascii=False).encode().endswith(b'."}')
 
 
-@always(few=300, many=20_000, name=encodings, data=values | st.binary(max_size=200) | st.text(max_size=40))
+@always(few=300, many=8_000, name=encodings, data=values | st.binary(max_size=200) | st.text(max_size=40))
 def test_anything_at_all_decodes_or_is_refused(name: str, data: Any) -> None:
     """Whatever a client puts into `data`, it is a value within the limits or the codec's own error."""
     _decodes_or_is_refused(data, name)
@@ -148,7 +148,7 @@ def _damaged_packed(draw: st.DrawFn) -> tuple[str, bytes]:
     return name, draw(damaged(st.just(data)))
 
 
-@always(few=300, many=20_000, case=_damaged_packed())
+@always(few=300, many=8_000, case=_damaged_packed())
 def test_what_is_damaged_decodes_or_is_refused(case: tuple[str, bytes]) -> None:
     """A few bytes of something valid are changed: headers, lengths, checksums, whatever they hit."""
     name, data = case
@@ -159,7 +159,7 @@ def test_what_is_damaged_decodes_or_is_refused(case: tuple[str, bytes]) -> None:
 _TAGS = bytes([0x80, 0x81, 0x8F, 0x90, 0x91, 0x9F, 0xA0, 0xA1, *range(0xC0, 0xE0), 0x00, 0x7F, 0xE0, 0xFF])
 
 
-@always(few=300, many=20_000, data=st.lists(st.sampled_from(_TAGS) | st.integers(0, 255), max_size=24).map(bytes))
+@always(few=300, many=8_000, data=st.lists(st.sampled_from(_TAGS) | st.integers(0, 255), max_size=24).map(bytes))
 def test_headers_of_msgpack_in_any_order_decode_or_are_refused(data: bytes) -> None:
     """Every kind of header, with lengths that are and that are not there."""
     _decodes_or_is_refused(data, "msgpack")

@@ -91,7 +91,7 @@ def test_an_envelope_means_the_same_in_all_its_forms(fields: dict[str, Any]) -> 
 
 @always(
     few=400,
-    many=20_000,
+    many=8_000,
     argument=values
     | _wrong
     | st.lists(_wrong, max_size=3)
