@@ -20,4 +20,4 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session", name="require_all")
 def _require_all() -> bool:
     """Whether a program that is missing fails a test, as in CI, rather than skipping it."""
-    return os.environ.get("JACKFIELD_REQUIRE_ALL") == "1"
+    return os.environ.get("TESTS_REQUIRE_ALL") == "1"
