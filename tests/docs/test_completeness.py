@@ -85,7 +85,9 @@ def test_it_is_said_which_codes_the_kernel_uses() -> None:
         ("protocol.md", f"at most {_codec._MAX_TOKENS} tokens"),
         ("protocol.md", f"a reply has at most {_json.MAX_BUFFERS} Buffers"),
         ("protocol.md", "refused three times" if border._MAX_REFUSALS == 3 else "refused"),
-        ("errors.md", f"at most {_contract._MAX_DETAILS}:"),
+        ("errors.md", f"at most {_contract._MAX_DETAILS}."),
+        ("errors.md", f"more than {_contract._MANY_FAULTS:,}"),
+        ("errors.md", f"more than {_contract._MAX_KEY} characters"),
     ],
 )
 def test_numbers_are_those_of_the_code(name: str, sentence: str) -> None:
