@@ -25,7 +25,7 @@ from tests.support.wire import Wire, wire
 
 QUICK = "[server]\nstart_timeout = 5\nstop_timeout = 0.5\ndrain_timeout = 0.5\n"
 PATIENT = "[server]\nstop_timeout = 0.5\ndrain_timeout = 60\n"
-SOON = 8.0
+SOON = 20.0
 """Seconds within which a server has ended that has half a second for each step; what waits for something never does."""
 
 WORKING = """
