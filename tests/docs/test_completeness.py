@@ -12,7 +12,7 @@ import pytest
 import jackfield
 from jackfield import Code, _codec, _contract, _envelope, _json
 from jackfield._facade import hook_names
-from jackfield._transport import border
+from jackfield._transport import link
 from tests.docs.blocks import DOCUMENTS, ROOT, blocks
 from tests.docs.runners import RUNNERS, signature
 from tests.docs.tables import COMMAND, commands, keys, limits, renewed
@@ -84,7 +84,7 @@ def test_it_is_said_which_codes_the_kernel_uses() -> None:
         ("protocol.md", f"string of 1 to {_envelope._MAX_ID} characters"),
         ("protocol.md", f"at most {_codec._MAX_TOKENS} tokens"),
         ("protocol.md", f"a reply has at most {_json.MAX_BUFFERS} Buffers"),
-        ("protocol.md", "refused three times" if border._MAX_REFUSALS == 3 else "refused"),
+        ("protocol.md", "refused three times" if link._MAX_REFUSALS == 3 else "refused"),
         ("errors.md", f"at most {_contract._MAX_DETAILS}."),
         ("errors.md", f"more than {_contract._MANY_FAULTS:,}"),
         ("errors.md", f"more than {_contract._MAX_KEY} characters"),

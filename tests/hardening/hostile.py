@@ -239,7 +239,7 @@ BATCHES = [
     Attack("a batch in a batch", "invalid_argument, ok", _event(json.dumps([{"event": ECHO}, [{"event": ECHO}]]))),
     Attack("a batch of everything but envelopes", "invalid_argument", _event('[null,1,true,"x",[],{}]')),
     Attack("a batch whose ids are the same", "already_exists, ok",
-           _event(json.dumps([{"event": ECHO, "id": 1}] * 3))),
+           _event(json.dumps([{"event": SLEEP, "data": {"seconds": 0}, "id": 1}] * 3))),
     Attack("a batch of ten bombs", "resource_exhausted",
            lambda: ['4510-7["event",[' + ",".join(PLACE.replace("0", str(n)) for n in range(10)) + "]]",
                     *[gzip.compress(bytes(20 * MEGABYTE))] * 10], heavy=True),
@@ -315,7 +315,7 @@ FRAMES = [
     Attack("a frame without a mask", 1002, _raw(Frames(b"\x81\x01a"))),
     Attack("a frame of an unknown kind", 1002, _raw(Frames(b"\x83\x81\0\0\0\0a"))),
     Attack("the end of a message that never began", 1002, _raw(Frames(b"\x80\x81\0\0\0\0a"))),
-    Attack("a frame that announces 2^63 bytes", 1009, _raw(Frames(b"\x82\xff" + b"\xff" * 8 + bytes(4)))),
+    Attack("a frame that announces 2^63-1 bytes", 1009, _raw(Frames(b"\x82\xff\x7f" + b"\xff" * 7 + bytes(4)))),
     Attack("a frame that announces 2^40 bytes", 1009, _raw(Frames(b"\x82\xff" + (2**40).to_bytes(8) + bytes(4)))),
 ]
 

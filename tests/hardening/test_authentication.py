@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import socketio
 import socketio.exceptions
@@ -207,7 +208,11 @@ async def test_24_a_stock_client_hears_why(gate: Server, transport: str) -> None
     assert heard == [NOBODY]
     async with connected(gate.url, transport, auth={"token": "user:ada"}) as client:
         assert await client.call("api.gate.who") == {"data": "ada"}
-    async with connected(gate.url, transport, headers={"Authorization": "Bearer user:grace"}) as client:
+    # By polling every request has to show the header, as it does where it belongs to the HTTP session.
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": "Bearer user:grace"}) as http,
+        connected(gate.url, transport, http_session=http) as client,
+    ):
         assert await client.call("api.gate.who") == {"data": "grace"}
 
 

@@ -468,7 +468,7 @@ async def test_9_reserved_names_close_the_connection(watched: Server, watcher: W
         sid = json.loads(str(await client.join())[2:])["sid"]
         await client.send(form.format(name, PLACE))
         assert await client.closed() == 1008
-    assert await _seen(watcher, sid) == [["connect", sid], ["disconnect", sid, "server disconnect"]]
+    assert await _seen(watcher, sid) == [["connect", sid], ["disconnect", sid, "parse error"]]
 
 
 @pytest.mark.parametrize("name", ["null", "1", "1.5", "true", "{}", '["event"]', '{"_placeholder":true,"num":0}'])
@@ -478,7 +478,7 @@ async def test_9_names_that_are_no_text_close_the_connection(watched: Server, wa
         sid = json.loads(str(await client.join())[2:])["sid"]
         await client.send(f"42[{name},{{}}]")
         assert await client.closed() == 1008
-    assert await _seen(watcher, sid) == [["connect", sid], ["disconnect", sid, "server disconnect"]]
+    assert await _seen(watcher, sid) == [["connect", sid], ["disconnect", sid, "parse error"]]
 
 
 @pytest.mark.parametrize(
@@ -492,7 +492,8 @@ async def test_9_foreign_names_are_not_found(watched: Server, watcher: Wire, nam
         assert reply["error"]["code"] == "not_found"
         assert await client.ask('427["api.services.test.echo",1]') == {"data": 1}
     seen = await _seen(watcher, sid)
-    assert [entry[0] for entry in seen] == ["connect", "call", "disconnect"]
+    assert sorted(entry[0] for entry in seen[:-1]) == ["call", "connect"]  # a first call runs beside the hook
+    assert seen[-1][0] == "disconnect"
 
 
 @pytest.mark.parametrize("by", ["websocket", "polling"])

@@ -27,12 +27,12 @@ async def listening(dispatcher: Dispatcher, limits: Limits | None = None) -> Asy
     limits = limits or Limits()
     border = Border(settings, limits)
     border.serve(dispatcher)
-    server = HttpServer(settings, limits, border)
+    server = HttpServer(settings, limits, border.eio)
     await server.start()
     try:
         yield Inside(server.url, border)
     finally:
-        await border.close_polls()
+        await border.eio.close_polls()
         await server.stop()
         await dispatcher.close(1.0)
         await border.shutdown()

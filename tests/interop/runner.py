@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import aiohttp
 import socketio
 
 from tests.interop.scenario import from_neutral, to_neutral
@@ -23,7 +24,9 @@ Report = dict[str, Any]
 
 class _Client:
     def __init__(self, plan: Plan) -> None:
-        self.sio = socketio.AsyncClient(reconnection=False)
+        # Headers belong to the HTTP session: those given to `connect` are shown by the first request alone.
+        self.http = aiohttp.ClientSession(headers=dict(plan["headers"]))
+        self.sio = socketio.AsyncClient(reconnection=False, http_session=self.http)
         self.events: list[tuple[str, list[Any]]] = []
         self.arrived = asyncio.Condition()
         self.acks: dict[str, asyncio.Future[list[Any]]] = {}
@@ -125,7 +128,6 @@ async def _run(plan: Plan, mode: str, urls: Mapping[str, str]) -> Report:
         async with asyncio.timeout(LIMIT):
             await client.sio.connect(
                 urls[plan["server"]],
-                headers=dict(plan["headers"]),
                 auth=plan["auth"],
                 transports=None if mode == "default" else [mode],
                 namespaces=[plan["namespace"]],
@@ -146,6 +148,7 @@ async def _run(plan: Plan, mode: str, urls: Mapping[str, str]) -> Report:
     finally:
         client.gone.set()
         await client.sio.disconnect()
+        await client.http.close()
     return report
 
 

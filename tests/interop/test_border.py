@@ -1,7 +1,8 @@
-"""What the kernel uses of python-socketio and engineio without having been promised it.
+"""What the kernel uses of python-socketio, uvicorn and picows without having been promised it.
 
 A release that moves any of this fails here, with the name of what has moved, rather than in production. The
-names are those of `_transport/border.py` and `_transport/websocket.py`; a new one there needs a line here.
+names are those of `_transport/`: `border`, `namespaces` and `rooms` touch python-socketio, `fast` touches picows,
+`http` and `server` touch uvicorn; a new one there needs a line here.
 """
 
 from __future__ import annotations
@@ -18,44 +19,60 @@ from typing import Any
 import engineio
 import engineio.async_drivers.asgi
 import engineio.async_socket
-import engineio.exceptions
 import engineio.packet
 import engineio.payload
 import pytest
 import socketio
 import uvicorn
+from picows import WSListener
+from picows.picows import WSProtocol  # type: ignore[attr-defined]  # private
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from jackfield import Call, Service
 from jackfield._settings import Limits, ServerSettings
-from jackfield._transport import border, websocket
+from jackfield._transport import border, eio, fast, namespaces, peer, rooms
 from jackfield._transport.border import Border
+from jackfield._transport.engine import Engine
+from jackfield._transport.rooms import LocalDelivery, local
 from tests.interop.inside import listening
 from tests.support.client import connected
 from tests.support.dispatching import make_dispatcher
 
-SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/socket.io/", "query_string": b"", "headers": []}
-
 CALLS: list[tuple[Callable[..., Any], tuple[object, ...], dict[str, object], bool]] = [
-    (socketio.AsyncServer._handle_eio_connect, ("self", "sid", {}), {}, True),
-    (socketio.AsyncServer._handle_eio_message, ("self", "sid", "2[]"), {}, True),
-    (socketio.AsyncServer._handle_eio_disconnect, ("self", "sid", "reason"), {}, True),
+    (socketio.AsyncServer._handle_connect, ("self", "eio_sid", "/", {}), {}, True),
+    (socketio.AsyncServer._handle_disconnect, ("self", "eio_sid", "/", "reason"), {}, True),
+    (socketio.AsyncServer._handle_event, ("self", "eio_sid", "/", 1, ["name"]), {}, True),
+    (socketio.AsyncServer._handle_ack, ("self", "eio_sid", "/", 1, []), {}, True),
+    (socketio.AsyncServer._send_packet, ("self", "eio_sid", "packet"), {}, True),
     (socketio.AsyncServer.shutdown, ("self",), {}, True),
-    (socketio.AsyncManager.connect, ("self", "sid", "/"), {}, True),
+    (socketio.AsyncServer._engineio_server_class, ("self",), {}, False),
+    (socketio.AsyncServer.instrument, ("self",), {}, False),
+    (socketio.AsyncManager.initialize, ("self",), {}, False),
+    (socketio.AsyncManager.connect, ("self", "eio_sid", "/"), {}, True),
     (socketio.AsyncManager.disconnect, ("self", "sid", "/"), {"ignore_queue": True}, True),
-    (engineio.AsyncServer.handle_request, ("self", {}, None, None), {}, True),
-    (engineio.AsyncServer.create_queue, ("self",), {}, False),
-    (engineio.AsyncServer.generate_id, ("self",), {}, False),
-    (engineio.AsyncServer._log_error_once, ("self", "message", "key"), {}, False),
-    (engineio.async_socket.AsyncSocket.close, ("self",), {"wait": False}, True),
-    (engineio.async_socket.AsyncSocket.poll, ("self",), {}, True),
-    (engineio.async_socket.AsyncSocket._websocket_handler, ("self", "ws"), {}, True),
-    (engineio.async_drivers.asgi.WebSocket.__init__, ("self", "handler", "server"), {}, False),
-    (engineio.async_drivers.asgi.WebSocket.__call__, ("self", {}), {}, True),
-    (engineio.async_drivers.asgi.WebSocket.close, ("self",), {}, True),
-    (engineio.packet.Packet.__init__, ("self", engineio.packet.MESSAGE, "text"), {}, False),
+    (socketio.AsyncManager.enter_room, ("self", "sid", "/", "room"), {}, True),
+    (socketio.AsyncManager.leave_room, ("self", "sid", "/", "room"), {}, True),
+    (socketio.AsyncManager.trigger_callback, ("self", "sid", 1, []), {}, True),
+    (socketio.AsyncManager.get_participants, ("self", "/", None), {}, False),
+    (socketio.AsyncManager.eio_sid_from_sid, ("self", "sid", "/"), {}, False),
+    (socketio.AsyncManager.sid_from_eio_sid, ("self", "eio_sid", "/"), {}, False),
+    (socketio.AsyncManager.basic_enter_room, ("self", "sid", "/", "room"), {"eio_sid": None}, False),
+    (socketio.AsyncManager.basic_leave_room, ("self", "sid", "/", "room"), {}, False),
+    (socketio.AsyncManager.basic_disconnect, ("self", "sid", "/"), {}, False),
+    (socketio.AsyncManager._generate_ack_id, ("self", "sid", print), {}, False),
     (uvicorn.Server.startup, ("self",), {"sockets": None}, True),
     (uvicorn.Server.capture_signals, ("self",), {}, False),
     (uvicorn.Server.serve, ("self", []), {}, True),
+    (WebSocketsSansIOProtocol.handle_connect, ("self", "event"), {}, False),
+    (WebSocketsSansIOProtocol.handle_cont, ("self", "event"), {}, False),
+    (WebSocketsSansIOProtocol.handle_parser_exception, ("self",), {}, False),
+    (HttpToolsProtocol.on_message_begin, ("self",), {}, False),
+    (HttpToolsProtocol.on_headers_complete, ("self",), {}, False),
+    (HttpToolsProtocol.on_response_complete, ("self",), {}, False),
+    (HttpToolsProtocol.send_400_response, ("self", "message"), {}, False),
+    (H11Protocol.data_received, ("self", b""), {}, False),
 ]
 """Function, arguments as the kernel or its base class gives them, and whether it is a coroutine function."""
 
@@ -76,194 +93,187 @@ def test_a_function_is_called_as_before(
     assert inspect.iscoroutinefunction(function) is is_async
 
 
-@pytest.mark.parametrize("name", ["_handle_eio_connect", "_handle_eio_message", "_handle_eio_disconnect"])
-async def test_engineio_calls_what_the_border_overrides(server: Border, name: str) -> None:
-    """python-socketio registers these methods for Engine.IO's events, so that ours are called in their place."""
-    event = name.removeprefix("_handle_eio_")
-    assert getattr(Border, name) is not getattr(socketio.AsyncServer, name)
-    assert server.eio.handlers[event] == getattr(server, name)
-    ours, theirs = inspect.signature(getattr(Border, name)), inspect.signature(getattr(socketio.AsyncServer, name))
-    assert list(ours.parameters) == list(theirs.parameters)
+# ------------------------------------------------------------------- python-socketio
 
 
-async def test_options_reach_engineio(server: Border) -> None:
-    """What the configuration says is what Engine.IO goes by."""
-    eio = server.eio
-    assert eio.async_mode == "asgi"
-    assert (eio.max_http_buffer_size, eio.ping_interval, eio.ping_timeout) == (1234, 25.0, 20.0)
-    assert eio.transports == ["polling", "websocket"]
-    assert (eio.cors_allowed_origins, eio.cors_credentials) == (server._allows_origin, True)
+def test_the_sessions_are_ours(server: Border) -> None:
+    """python-socketio makes its Engine.IO server by a method, takes what that gives, and has no other."""
+    assert isinstance(server.eio, Engine)
+    assert server.eio.limits.message_size == 1234
     assert server.namespaces == ["/"]
-    assert eio.sockets == {}
     assert server.environ == {}
-    assert server.reason.CLIENT_DISCONNECT == "client disconnect"
 
 
-async def test_origins_are_asked_with_the_request(server: Border, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Engine.IO asks a function about an origin, and goes by its answer."""
-    asked: list[tuple[object, ...]] = []
-
-    def allowed(*arguments: object) -> bool:
-        asked.append(arguments)
-        return False
-
-    monkeypatch.setattr(server.eio, "cors_allowed_origins", allowed)
-    environ = {"HTTP_ORIGIN": "https://evil.example"}
-    assert server.eio._cors_allowed_origins(environ) == []
-    assert asked == [("https://evil.example", environ)]
+def test_python_socketio_asks_nothing_else_of_engineio() -> None:
+    """Whatever python-socketio's server and managers call on `eio`, ours has, save what only its admin page patches."""
+    calls = set()
+    for module in (socketio.async_server, socketio.base_server, socketio.base_manager, socketio.async_pubsub_manager):
+        calls |= set(re.findall(r"self(?:\.server)?\.eio\.(\w+)", inspect.getsource(module)))
+    # `attach` is for other frameworks, and sessions that keep data are not offered.
+    unused = {"attach", "get_session", "handle_request"}
+    calls.discard("send_packet")  # of the manager's own broadcast, in whose place ours is
+    assert "send" in calls
+    assert {name for name in calls - unused if not hasattr(Engine, name)} == set()
 
 
-async def test_a_session_is_what_it_was(server: Border) -> None:
-    """A session knows whether it is closed and what carries it, and its queue is made by `create_queue`."""
-    session = engineio.async_socket.AsyncSocket(server.eio, "sid")
-    assert (session.closed, session.closing, session.upgraded, session.upgrading) == (False, False, False, False)
-    assert isinstance(session.queue, websocket.Outbox)
-    assert session.sid == "sid"
+def test_reasons_are_socketios_own() -> None:
+    """A reason that python-socketio has a word for is told in that word."""
+    reason = socketio.AsyncServer.reason
+    assert (peer.CLIENT_LEFT, peer.SERVER_CLOSED) == (reason.CLIENT_DISCONNECT, reason.SERVER_DISCONNECT)
+    assert (peer.TRANSPORT_CLOSED, peer.PING_TIMEOUT) == (reason.TRANSPORT_CLOSE, reason.PING_TIMEOUT)
+    assert peer.BROKE_PROTOCOL == reason.TRANSPORT_ERROR
 
 
-async def test_closing_a_session_tells_of_it_first(server: Border, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`close` triggers `disconnect` with the session still there, then queues a CLOSE, and ends what is written."""
-    session = engineio.async_socket.AsyncSocket(server.eio, "sid")
-    server.eio.sockets["sid"] = session
-    told: list[tuple[object, ...]] = []
-
-    async def disconnected(sid: str, reason: str) -> None:
-        told.append((sid, reason, session.closed))
-
-    monkeypatch.setitem(server.eio.handlers, "disconnect", disconnected)
-    await websocket.close(session, 4000)
-    assert told == [("sid", "server disconnect", False)]
-    assert session.closed
-    assert [packet.packet_type for packet in await session.poll()] == [engineio.packet.CLOSE]
-    assert await session.poll() == []
-
-
-@pytest.mark.parametrize(
-    ("waiting", "portions"),
-    [(3, [3]), (16, [16]), (17, [16, 1]), (50, [16, 16, 16, 2])],
-)
-async def test_a_poll_takes_what_stock_clients_read(server: Border, waiting: int, portions: list[int]) -> None:
-    """`poll` takes packets until its queue says that there is none, which ours does after sixteen."""
-    session = engineio.async_socket.AsyncSocket(server.eio, "sid")
-    packets = [engineio.packet.Packet(engineio.packet.MESSAGE, str(number)) for number in range(waiting)]
-    for packet in packets:
-        session.queue.put_nowait(packet)
-    polls = [await session.poll() for _ in portions]
-    assert [len(poll) for poll in polls] == portions
-    assert [packet for poll in polls for packet in poll] == packets
-    assert session.queue.empty()
-
-
-async def test_the_last_poll_takes_everything(server: Border) -> None:
-    """Once a session ends, there is no later poll for what is left over."""
-    session = engineio.async_socket.AsyncSocket(server.eio, "sid")
-    for number in range(40):
-        session.queue.put_nowait(engineio.packet.Packet(engineio.packet.MESSAGE, str(number)))
-    session.queue.put_nowait(None)
-    assert len(await session.poll()) == 40
-    assert await session.poll() == []
-
-
-async def test_stock_clients_read_sixteen_packets() -> None:
+def test_stock_clients_read_sixteen_packets() -> None:
     """The number is that of python-engineio, unless a server in this process has raised it."""
-    source = inspect.getsource(engineio.payload)
-    assert f"max_decode_packets = {websocket._PACKETS_PER_POLL}\n" in source
+    assert f"max_decode_packets = {eio._PACKETS_PER_POLL}\n" in inspect.getsource(engineio.payload)
 
 
-async def test_a_payload_has_a_limit_of_packets() -> None:
-    """What the limit is kept in is a class attribute, and past it nothing is decoded."""
-
-    class Small(engineio.payload.Payload):  # type: ignore[misc]  # engineio is untyped
-        max_decode_packets = 2
-
-    assert engineio.payload.Payload.max_decode_packets >= 16
-    assert [packet.data for packet in Small(encoded_payload="4a\x1e4b").packets] == ["a", "b"]
-    with pytest.raises(ValueError, match="Too many packets"):
-        Small(encoded_payload="4a\x1e4b\x1e4c")
-
-
-async def test_packets_are_encoded_by_their_type() -> None:
-    """A MESSAGE is text with its number, or bytes as they are."""
-    message, noop = engineio.packet.MESSAGE, engineio.packet.NOOP
-    assert engineio.packet.Packet(message, "x").encode() == "4x"
-    assert engineio.packet.Packet(message, b"x").encode() == b"x"
-    assert engineio.packet.Packet(message, b"x").encode(b64=True) == "beA=="
-    assert engineio.packet.Packet(noop).encode() == "6"
-
-
-async def test_the_websocket_class_is_taken_from_the_server(server: Border) -> None:
-    """A session makes its websocket from `_async`, with a method of its own, by which ours finds the session."""
-    session = engineio.async_socket.AsyncSocket(server.eio, "sid")
-    made: list[tuple[object, ...]] = []
-
-    def make(*arguments: object) -> Callable[[object], Any]:
-        made.append(arguments)
-        return lambda environ: asyncio.sleep(0, environ)
-
-    assert server.eio._async["websocket"] is websocket.WebSocket
-    server.eio._async["websocket"] = make
-    assert await session._upgrade_websocket({"a": 1}) == {"a": 1}
-    ((handler, eio),) = made
-    assert getattr(handler, "__self__", None) is session
-    assert eio is server.eio
-
-
-async def test_a_websocket_keeps_what_it_is_made_with() -> None:
-    """The base class keeps the handler and ASGI's `send`, and says `websocket.close` when it closes."""
-    sent: list[dict[str, object]] = []
-
-    async def send(message: dict[str, object]) -> None:
-        sent.append(message)
-
-    async def handler(socket: engineio.async_drivers.asgi.WebSocket) -> None:
-        await socket.send("x")
-        await socket.close()
-
-    socket = engineio.async_drivers.asgi.WebSocket(handler, None)
-    await socket({"asgi.receive": None, "asgi.send": send})
-    assert socket.handler is handler
-    assert sent == [
-        {"type": "websocket.accept"},
-        {"type": "websocket.send", "bytes": None, "text": "x"},
-        {"type": "websocket.close"},
-    ]
-
-
-async def test_the_request_carries_its_asgi_scope() -> None:
-    """The environment of a session holds the scope, from which the handshake is read."""
-
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": b""}
-
-    environ = await engineio.async_drivers.asgi.translate_request(SCOPE, receive, None)
-    assert environ["asgi.scope"] is SCOPE
+def test_the_admin_page_is_refused(server: Border) -> None:
+    """It would rewrite engineio's classes, and silently show nothing."""
+    with pytest.raises(NotImplementedError, match="admin page"):
+        server.instrument(auth=False)
 
 
 async def test_the_manager_names_clients(server: Border) -> None:
     """`connect` gives a client its public id and puts it into the namespace's room; `disconnect` takes it out."""
-    await socketio.AsyncServer._handle_eio_connect(server, "eio", {"a": 1})
-    assert server.environ == {"eio": {"a": 1}}
     sid = await server.manager.connect("eio", "/")
     assert isinstance(sid, str)
     assert sid != "eio"
     assert list(server.manager.get_participants("/", None)) == [(sid, "eio")]
+    assert server.manager.rooms["/"].keys() == {None, sid}
+    await server.manager.enter_room(sid, "/", "room")
+    assert list(server.manager.get_participants("/", "room")) == [(sid, "eio")]
     await server.manager.disconnect(sid, "/", ignore_queue=True)
     assert list(server.manager.get_participants("/", None)) == []
+    assert server.manager.rooms == {}
+    assert server.manager._joined == {}
 
 
-def test_uvicorn_has_the_implementation_that_is_asked_for() -> None:
-    """Websockets are served by the sans-I/O implementation, and a server ends by a flag."""
-    assert "websockets-sansio" in uvicorn.config.WS_PROTOCOLS
-    assert uvicorn.Server(uvicorn.Config("nowhere")).should_exit is False
+async def test_a_room_that_was_left_is_forgotten(server: Border) -> None:
+    """What is remembered of a client's rooms follows python-socketio's own tables."""
+    sid = await server.manager.connect("eio", "/")
+    for room in ("a", "b"):
+        await server.manager.enter_room(sid, "/", room)
+    await server.manager.leave_room(sid, "/", "a")
+    assert server.manager._joined == {("/", sid): {"b"}}
+    await server.manager.close_room("b", "/")
+    assert server.manager._joined == {}
+
+
+@pytest.mark.parametrize("base", [socketio.AsyncManager, socketio.async_pubsub_manager.AsyncPubSubManager])
+def test_any_manager_delivers_in_our_way(base: type[Any]) -> None:
+    """A manager keeps its own methods, and what it calls of the basic manager's is ours."""
+
+    class Theirs(base):  # type: ignore[misc]  # python-socketio is untyped
+        def own(self) -> str:
+            return "kept"
+
+    manager = local(Theirs())
+    assert isinstance(manager, Theirs)
+    assert isinstance(manager, LocalDelivery)
+    assert manager.own() == "kept"
+    order = type(manager).__mro__
+    assert order.index(base if base is not socketio.AsyncManager else Theirs) < order.index(LocalDelivery)
+    assert order.index(LocalDelivery) < order.index(socketio.AsyncManager)
 
 
 def test_no_other_seam_is_used() -> None:
-    """Whatever the border touches of engineio's server and sessions is named in this file."""
-    text = "".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (border, websocket))
-    used = set(re.findall(r"\b(?:eio|socket|session|manager)\.([a-z_]+)\b", text))
-    ours = {"session", "receive", "refuse", "client", "close_code"}
+    """Whatever is touched of python-socketio's server and managers is named in this file."""
+    text = "".join(Path(str(m.__file__)).read_text(encoding="utf-8") for m in (border, namespaces, rooms))
+    used = set(re.findall(r"\b(?:_server|server|manager|super\(\))\.((?!__)_?[a-z_]+)\b", text))
+    ours = {
+        "eio",
+        "next_ack",
+        "deliver",
+        "emit",
+        "limits",
+        "cors_origins",
+        "manager",
+        "callbacks",
+        "environ",
+    }
     here = Path(__file__).read_text(encoding="utf-8")
     assert {name for name in used - ours if not re.search(rf"\b{name}\b", here)} == set()
+
+
+def test_tables_have_the_names_that_are_used(server: Border) -> None:
+    """The tables of a manager that are read or changed, and the flag that tells whether it was initialised."""
+    assert server.manager.callbacks == {}
+    assert server.manager.pending_connect == {}
+    assert server.manager.pending_disconnect == {}
+    assert server.manager.server is server
+    assert server.manager_initialized is False
+
+
+# ------------------------------------------------------------------- uvicorn and picows
+
+
+def test_uvicorn_takes_classes_of_ours() -> None:
+    """A protocol is a class, or whatever makes one, and a server ends by a flag."""
+    config = uvicorn.Config("nowhere:app", http=HttpToolsProtocol, ws=WebSocketsSansIOProtocol, lifespan="off")
+    assert uvicorn.Server(config).should_exit is False
+    source = inspect.getsource(HttpToolsProtocol.handle_websocket_upgrade)
+    for step in ("config=self.config", "connection_made(self.transport)", "data_received(", "set_protocol(protocol)"):
+        assert step in source
+    assert "connections" in inspect.getsource(uvicorn.server.ServerState)
+    assert "connection.shutdown()" in inspect.getsource(uvicorn.Server.shutdown)
+
+
+async def test_picows_takes_the_connection_of_another_server() -> None:
+    """Its protocol class is made with the arguments that we give, reads a request, and tells a logger of faults."""
+
+    class Wire(WSListener):
+        connected = 0
+
+        def on_ws_connected(self, transport: object) -> None:
+            self.connected += 1
+
+    class Transport:
+        """A transport, its socket and a logger, as `fast` has them in one."""
+
+        def __init__(self) -> None:
+            self.written = b""
+            self.errors = 0
+
+        def get_extra_info(self, name: str) -> object:
+            return self if name == "socket" else None
+
+        def setsockopt(self, *option: int) -> None: ...
+        def getsockopt(self, *option: int) -> int:
+            return 0
+
+        def fileno(self) -> int:
+            return -1
+
+        def get_write_buffer_size(self) -> int:
+            return 1  # so that it is written by `write`
+
+        def write(self, data: bytes) -> None:
+            self.written += data
+
+        def close(self) -> None: ...
+        def isEnabledFor(self, level: int) -> bool:
+            return False
+
+        def info(self, *message: object) -> None: ...
+        def error(self, *message: object) -> None:
+            self.errors += 1
+
+        debug = warning = log = info
+
+    wire, transport = Wire(), Transport()
+    protocol = fast._make_protocol(wire, transport, 100)  # type: ignore[arg-type]  # a stand-in
+    assert isinstance(protocol, WSProtocol)
+    protocol.connection_made(transport)
+    key = b"dGhlIHNhbXBsZSBub25jZQ=="
+    fast._feed(protocol, fast._handshake({b"sec-websocket-version": b"13", b"sec-websocket-key": key}))
+    assert transport.written.startswith(b"HTTP/1.1 101 ")
+    assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in transport.written
+    assert wire.connected == 1
+    fast._feed(protocol, b"\x81\x05hello")  # a frame without a mask
+    assert transport.errors == 1
+    assert b"\x03\xea" in transport.written  # close code 1002
 
 
 # ------------------------------------------------------------------- python-socketio beside jackfield
@@ -274,7 +284,6 @@ def _globals() -> dict[str, object]:
         "websocket": engineio.async_drivers.asgi._async["websocket"],
         "engineio's json": engineio.packet.Packet.json,
         "socketio's json": socketio.packet.Packet.json,
-        "queue": engineio.AsyncServer.create_queue,
         "session": engineio.async_socket.AsyncSocket.__dict__.copy(),
         "server": {name: value for name, value in vars(socketio.AsyncServer).items() if callable(value)},
         "loggers": [logging.getLogger(name).level for name in ("socketio", "socketio.server", "engineio.server")],
@@ -328,9 +337,3 @@ async def test_both_serve_in_one_process(transports: tuple[str, ...]) -> None:
         assert await raw.send("y", event="hello") == "python-socketio says y"
         assert await raw.next("news") == "y"
         assert _globals() == before
-
-
-async def test_the_one_thing_that_is_set_for_the_process() -> None:
-    """engineio keeps the packets that a request may hold in a class attribute; ours raises it, and nothing lower."""
-    Border(ServerSettings(), Limits())
-    assert engineio.payload.Payload.max_decode_packets == border._PACKETS_PER_POST >= 16

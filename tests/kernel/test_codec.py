@@ -309,10 +309,12 @@ def _any(*values: Any) -> tuple[Any, ...]:
 
 
 def _base64_words(text: str) -> str:
-    """Return what Python itself says."""
-    with pytest.raises(ValueError) as own:  # noqa: PT011 - its message is what is asked for
+    """Return what Python itself says, or, where it says nothing, what the codec finds; later versions say more."""
+    try:
         binascii.a2b_base64(text, strict_mode=True)
-    return str(own.value)
+    except ValueError as own:
+        return str(own)
+    return "the last group has stray bits"
 
 
 ZLIB = "Error -3 while decompressing data"
@@ -337,7 +339,7 @@ ZHELLO = zstd.compress(b"hello " * 20)
             for wrong in ("YQ", "=", "A", "YQ==\n", "YQ==YQ==", "Y Q=", "YQ-_", "é", "YQ=a")
         ),
         *(
-            ("base64+bytes", wrong, "Not valid base64: the last group has stray bits.")
+            ("base64+bytes", wrong, f"Not valid base64: {_base64_words(wrong)}.")
             for wrong in ("YR==", "YWJ=", "YWJj=", "YWJj====", "//==")
         ),
         ("gzip", b"", "Not valid gzip: it does not begin as gzip does."),

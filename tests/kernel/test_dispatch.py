@@ -72,9 +72,9 @@ def test_every_call_is_answered_exactly_once(fates: list[tuple[str, str]], order
         answers = [ack for ack, _ in recorder.acknowledged]
         assert len(answers) == len(set(answers))
         if not leaves:
-            assert {n for n, (_, fate) in enumerate(fates) if fate != "leave running"} <= set(answers)
+            assert {n for n, (_, fate) in enumerate(fates) if fate != "leave running"} <= {int(ack) for ack in answers}
             for ack, reply in recorder.acknowledged:
-                assert _allowed(fates[ack][1], reply), (fates[ack], reply)
+                assert _allowed(fates[int(ack)][1], reply), (fates[int(ack)], reply)
 
     asyncio.run(run())
 
@@ -91,7 +91,7 @@ async def _race(
         envelope: dict[str, Any] = {"event": f"api.test.{function}", "data": number, "id": number}
         if fate == "deadline":
             envelope["timeout"] = 1
-        session.receive("event", [envelope], number, buffers=False)
+        session.receive(["event", envelope], b"%d" % number, buffers=False)
     acts = list(range(len(fates)))
     order.shuffle(acts)
     leave_after = order.randrange(len(acts))
@@ -103,7 +103,7 @@ async def _race(
             leaving.disconnect(session, "transport close")
     if leaving is None:
         for number in (n for n, (_, fate) in enumerate(fates) if fate != "leave running"):
-            await recorder.reply(number)
+            await recorder.reply(b"%d" % number)
 
 
 def _decide(fate: str, gate: asyncio.Future[str], number: int, session: Session) -> None:
@@ -115,7 +115,7 @@ def _decide(fate: str, gate: asyncio.Future[str], number: int, session: Session)
         case "crash":
             gate.set_exception(ValueError("as planned"))
         case "cancel":
-            session.receive("stream", [{"id": number, "cancel": True}], None, buffers=False)
+            session.receive(["stream", {"id": number, "cancel": True}], None, buffers=False)
     if gate.done():
         gate.exception()  # looked at, so that asyncio does not complain where nobody waited
 
@@ -139,12 +139,12 @@ async def test_a_place_stays_taken_until_the_function_has_ended() -> None:
     dispatcher = make_dispatcher(_service([gate]), limits=Limits(calls=1))
     recorder = Recorder()
     session = await join(dispatcher, recorder)
-    session.receive("event", [{"event": "api.test.stubborn", "data": 0, "id": 5}], 1, buffers=False)
+    session.receive(["event", {"event": "api.test.stubborn", "data": 0, "id": 5}], b"1", buffers=False)
     await asyncio.sleep(0)
-    session.receive("stream", [{"id": 5, "cancel": True}], None, buffers=False)
-    assert (await recorder.reply(1))["error"]["code"] == "canceled"
-    session.receive("event", [{"event": "api.test.quick"}], 2, buffers=False)
-    assert (await recorder.reply(2))["error"] == {
+    session.receive(["stream", {"id": 5, "cancel": True}], None, buffers=False)
+    assert (await recorder.reply(b"1"))["error"]["code"] == "canceled"
+    session.receive(["event", {"event": "api.test.quick"}], b"2", buffers=False)
+    assert (await recorder.reply(b"2"))["error"] == {
         "code": "resource_exhausted",
         "message": "1 calls of this connection are in flight (limits.calls).",
         "retry_after": 1000,
@@ -152,8 +152,8 @@ async def test_a_place_stays_taken_until_the_function_has_ended() -> None:
     gate.set_result("at last")
     while session._running:  # noqa: ASYNC110 - nothing tells of the end, which is a matter of turns of the loop
         await asyncio.sleep(0)
-    session.receive("event", [{"event": "api.test.quick", "id": 5}], 3, buffers=False)
-    assert await recorder.reply(3) == {"data": "done", "id": 5}
+    session.receive(["event", {"event": "api.test.quick", "id": 5}], b"3", buffers=False)
+    assert await recorder.reply(b"3") == {"data": "done", "id": 5}
 
 
 async def test_invoke_stops_at_a_depth() -> None:
@@ -166,8 +166,8 @@ async def test_invoke_stops_at_a_depth() -> None:
 
     recorder = Recorder()
     session = await join(make_dispatcher(service, limits=Limits(invoke_depth=3)), recorder)
-    session.receive("event", [{"event": "api.test.again"}], 1, buffers=False)
-    assert (await recorder.reply(1))["error"] == {
+    session.receive(["event", {"event": "api.test.again"}], b"1", buffers=False)
+    assert (await recorder.reply(b"1"))["error"] == {
         "code": "resource_exhausted",
         "message": "3 calls stand inside one another (limits.invoke_depth).",
     }
@@ -190,8 +190,8 @@ async def test_an_inner_call_has_what_is_left_of_the_time() -> None:
 
     recorder = Recorder()
     session = await join(make_dispatcher(service), recorder)
-    session.receive("event", [{"event": "api.test.outer", "meta": {"tenant": "t"}}], 1, buffers=False)
-    assert await recorder.reply(1) == {"data": "ok"}
+    session.receive(["event", {"event": "api.test.outer", "meta": {"tenant": "t"}}], b"1", buffers=False)
+    assert await recorder.reply(b"1") == {"data": "ok"}
     assert seen == {
         "outer": seen["inner"],
         "inner": seen["inner"],
@@ -246,8 +246,8 @@ async def test_hooks_of_calls_run_in_order_and_see_the_outcome() -> None:
     )
     recorder = Recorder()
     session = await join(dispatcher, recorder)
-    session.receive("event", [{"event": "api.test.work"}], 1, buffers=False)
-    assert await recorder.reply(1) == {"data": "wrapped result"}
+    session.receive(["event", {"event": "api.test.work"}], b"1", buffers=False)
+    assert await recorder.reply(b"1") == {"data": "wrapped result"}
     assert heard == ["authorize", "started", "admit", "before", "function", "after", "ended None"]
 
 
@@ -274,8 +274,8 @@ async def test_an_observer_that_raises_changes_nothing(caplog: pytest.LogCapture
 
     recorder = Recorder()
     session = await join(make_dispatcher(service, jackfield_observe=hookimpl(_make(Broken))), recorder)
-    session.receive("event", [{"event": "api.test.work"}], 1, buffers=False)
-    assert await recorder.reply(1) == {"data": "result"}
+    session.receive(["event", {"event": "api.test.work"}], b"1", buffers=False)
+    assert await recorder.reply(b"1") == {"data": "result"}
     assert "started of the observer of plugin test raised ValueError" in caplog.text
 
 
@@ -316,8 +316,8 @@ async def test_what_a_caller_may_not_call_looks_like_nothing() -> None:
 
     recorder = Recorder()
     session = await join(make_dispatcher(service, jackfield_authorize=jackfield_authorize), recorder)
-    for ack, event in enumerate(["api.test.secret", "api.test.secre"]):
-        session.receive("event", [{"event": event}], ack, buffers=False)
+    for ack, event in ((b"1", "api.test.secret"), (b"2", "api.test.secre")):
+        session.receive(["event", {"event": event}], ack, buffers=False)
         assert (await recorder.reply(ack))["error"] == {
             "code": "not_found",
             "message": f"There is no function {event!r}.",

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from jackfield._codec import Bounds, parse_encoding
 from jackfield._envelope import (
+    EVENT,
+    MAX_EVENT,
     Envelope,
     EnvelopeError,
+    Options,
     error_notice,
     error_reply,
     read,
@@ -67,9 +70,7 @@ _wrong = st.dictionaries(
 def test_every_field_arrives_as_it_was_sent(fields: dict[str, Any]) -> None:
     """What fits is taken over; null is the same as absent."""
     encoding, accept = fields.get("encoding"), fields.get("accept")
-    assert _read(fields) == Envelope(
-        event=fields["event"],
-        data=fields.get("data"),
+    options = Options(
         id=fields["id"],
         encoding=None if encoding is None else parse_encoding(encoding),
         accept=None if accept is None else parse_encoding(accept),
@@ -79,6 +80,7 @@ def test_every_field_arrives_as_it_was_sent(fields: dict[str, Any]) -> None:
         progress=fields.get("progress") or False,
         meta=fields.get("meta") or {},
     )
+    assert _read(fields) == Envelope(fields["event"], fields.get("data"), options)
 
 
 @always(fields=_good)
@@ -87,6 +89,23 @@ def test_an_envelope_means_the_same_in_all_its_forms(fields: dict[str, Any]) -> 
     text = dumps(fields).text
     for form in (text.decode(), text, gzip.compress(text, mtime=0)):
         assert read(form, BOUNDS) == read(fields, BOUNDS)
+
+
+@always(fields=_good | _wrong | st.fixed_dictionaries({"event": values | st.just("a.b"), "data": values}))
+def test_a_known_name_changes_nothing_but_the_time_it_takes(fields: dict[str, Any]) -> None:
+    """An envelope whose function is known is read as any other, or refused with the same words."""
+    event = fields.get("event")
+    known = {event} if isinstance(event, str) and EVENT.fullmatch(event) and len(event) <= MAX_EVENT else {"a.b"}
+    try:
+        expected = read(fields, BOUNDS)
+    except EnvelopeError as error:
+        words = str(error), error.id, error.event
+    else:
+        assert read(fields, BOUNDS, known) == expected
+        return
+    with pytest.raises(EnvelopeError) as refused:
+        read(fields, BOUNDS, known)
+    assert (str(refused.value), refused.value.id, refused.value.event) == words
 
 
 @always(
@@ -122,14 +141,15 @@ def _sendable_id(value: Any) -> bool:
 
 
 def _shapely(envelope: Envelope) -> bool:
+    options = envelope.options
     return (
         2 <= len(envelope.event.split(".")) <= len(envelope.event) <= 255
         and envelope.event.isascii()
-        and (envelope.id is None or _sendable_id(envelope.id))
-        and (envelope.timeout is None or envelope.timeout > 0)
-        and (envelope.credit is None or envelope.credit >= 0)
-        and (not envelope.progress or envelope.id is not None)
-        and all(isinstance(text, str) for pair in envelope.meta.items() for text in pair)
+        and (options.id is None or _sendable_id(options.id))
+        and (options.timeout is None or options.timeout > 0)
+        and (options.credit is None or options.credit >= 0)
+        and (not options.progress or options.id is not None)
+        and all(isinstance(text, str) for pair in options.meta.items() for text in pair)
     )
 
 
@@ -264,7 +284,7 @@ def test_a_refusal_knows_whose_it_is(fields: dict[str, Any], known: tuple[Any, A
 
 def test_of_a_field_that_comes_twice_the_last_counts() -> None:
     """As everywhere in JSON."""
-    assert _read('{"event":"a.b","event":"c.d","id":1,"id":2}') == Envelope("c.d", id=2)
+    assert _read('{"event":"a.b","event":"c.d","id":1,"id":2}') == Envelope("c.d", None, Options(id=2))
 
 
 # ------------------------------------------------------------------- batches

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import json
 import math
+import re
 import time
 import tracemalloc
 import uuid
@@ -26,6 +27,7 @@ from jackfield._json import (
     check_depth,
     checked,
     dumps,
+    has_long_number,
     has_more_values,
     holds_buffers,
     loads,
@@ -287,6 +289,20 @@ def test_7_what_only_looks_too_large_is_read(text: str, value: object) -> None:
 def test_7_of_a_key_that_comes_twice_the_last_counts() -> None:
     """As in JavaScript and in the standard library."""
     assert loads(b'{"a":1,"b":2,"a":{"a":3,"a":4}}', 64) == {"a": {"a": 4}, "b": 2}
+
+
+@always(
+    few=300,
+    many=10_000,
+    text=st.lists(
+        st.sampled_from([b"1" * 15, b"1" * 16, b"1" * 14, b"0", b"9", b"12", b" ", b",", b"x" * 13, b".", b"-"])
+        | st.binary(max_size=9),
+        max_size=12,
+    ).map(b"".join),
+)
+def test_a_long_number_is_found_wherever_it_stands(text: bytes) -> None:
+    """Sixteen digits in a row, at any place, and nothing else."""
+    assert has_long_number(text) is bool(re.search(rb"[0-9]{16}", text))
 
 
 @always(value=json_values)

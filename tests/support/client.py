@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import aiohttp
 import socketio
 
 LIMIT = 20.0
@@ -44,15 +45,18 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(url: str, *transports: str, **options: Any) -> AsyncIterator[Client]:
+async def connected(
+    url: str, *transports: str, http_session: aiohttp.ClientSession | None = None, **options: Any
+) -> AsyncIterator[Client]:
     """Connect a client; by default as stock clients do: polling, then the upgrade.
 
     Args:
         url: The server's.
         transports: Which carriers to use.
+        http_session: Whose headers and cookies every request shows.
         options: More arguments of `AsyncClient.connect`, such as `auth`.
     """
-    sio = socketio.AsyncClient(reconnection=False)
+    sio = socketio.AsyncClient(reconnection=False, http_session=http_session)
     client = Client(sio)
     await sio.connect(url, transports=list(transports) or None, **options)
     try:

@@ -26,22 +26,38 @@ class Recorder:
 
     def __init__(self) -> None:
         self.sid = "recorder"
-        self.acknowledged: list[tuple[int, Any]] = []
+        self.acknowledged: list[tuple[bytes, Any]] = []
+        self.rooms: set[str] = set()
         self.emitted: list[tuple[str, Any]] = []
         self.changed = asyncio.Event()
+        self.reads = asyncio.Event()
+        self.reads.set()
 
     def emit(self, event: str, payload: Json) -> None:
         self.emitted.append((event, _plain(payload)))
         self.changed.set()
 
-    def acknowledge(self, ack: int, payload: Json) -> None:
+    @property
+    def congested(self) -> bool:
+        return not self.reads.is_set()
+
+    def acknowledge(self, ack: bytes, payload: Json) -> None:
         self.acknowledged.append((ack, _plain(payload)))
         self.changed.set()
+
+    async def drained(self) -> None:
+        await self.reads.wait()
+
+    async def join(self, room: str) -> None:
+        self.rooms.add(room)
+
+    async def leave(self, room: str) -> None:
+        self.rooms.discard(room)
 
     async def request(self, event: str, payload: Json, timeout: float) -> Value:
         raise CallError("unavailable", "nobody is there")
 
-    async def reply(self, ack: int) -> Any:
+    async def reply(self, ack: bytes) -> Any:
         """Return what `ack` was acknowledged with, waiting for it."""
         async with asyncio.timeout(20):
             while not (found := [reply for number, reply in self.acknowledged if number == ack]):
@@ -65,6 +81,9 @@ class KernelView:
         return []
 
     async def invoke(self, event: str, data: object = None, *, timeout: float | None = None) -> Value:
+        raise CallError("unavailable", "no kernel")
+
+    async def emit(self, event: str, data: object = None, *, room: str | None = None, volatile: bool = False) -> None:
         raise CallError("unavailable", "no kernel")
 
 

@@ -3,12 +3,15 @@
 A plugin makes a `Service`, declares functions with it, and hands it to the kernel through a hook. Everything
 that a plugin needs is here; modules with an underscore are the kernel's own.
 
-Inside, a module imports only from the floors below its own: command line, kernel, transport, dispatch,
+`create_app` is for those who mount the server in an ASGI application of their own.
+
+Inside, a module imports only from the floors below its own: command line, application, kernel, transport, dispatch,
 plugins and registry, what authors write, the wire. `make lint` checks it.
 """
 
 from __future__ import annotations
 
+from jackfield._app import create_app
 from jackfield._call import Call, Client, FunctionInfo, Kernel, PluginInfo
 from jackfield._contract import Kind
 from jackfield._errors import CallError, Code, Detail, EncodeError, JackfieldError
@@ -35,6 +38,7 @@ __all__ = [
     "Proceed",
     "Service",
     "Value",
+    "create_app",
     "hookimpl",
 ]
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from jackfield import _json
 from jackfield._contract import Kind
-from jackfield._envelope import CallId
+from jackfield._envelope import CallId, Envelope
 from jackfield._identity import Principal
 from jackfield._json import Json, Value
 
@@ -102,6 +102,19 @@ class Kernel(Protocol):
             CallError: As the caller would see it.
         """
 
+    async def emit(self, event: str, data: object = None, *, room: str | None = None, volatile: bool = False) -> None:
+        """Send a Socket.IO event to every client, or to those in a room, on all servers behind the client manager.
+
+        Args:
+            event: The name that clients listen to.
+            data: Its argument: JSON's values, bytes, models. It is encoded once, however many get it.
+            room: Only the clients that joined this room.
+            volatile: Whether clients that do not keep up are left out, instead of being counted as slow readers.
+
+        Raises:
+            EncodeError: `data` cannot be sent.
+        """
+
 
 class Connection(Protocol):
     """What the kernel needs of a client's connection; transports implement it."""
@@ -110,11 +123,24 @@ class Connection(Protocol):
     def sid(self) -> str:
         """The connection's public id, the one that the client knows too."""
 
+    @property
+    def congested(self) -> bool:
+        """Whether so much waits for the client to read it that `drained` would wait too."""
+
     def emit(self, event: str, payload: Json) -> None:
         """Queue a Socket.IO event with one argument; nothing happens once the client is gone."""
 
-    def acknowledge(self, ack: int, payload: Json) -> None:
-        """Queue the acknowledgement of a packet."""
+    def acknowledge(self, ack: bytes, payload: Json) -> None:
+        """Queue the acknowledgement of a packet; `ack` is the id as the client wrote it."""
+
+    async def drained(self) -> None:
+        """Return as soon as the client has read enough for more to be sent, or has gone."""
+
+    async def join(self, room: str) -> None:
+        """Put the client into a room."""
+
+    async def leave(self, room: str) -> None:
+        """Take the client out of a room."""
 
     async def request(self, event: str, payload: Json, timeout: float) -> Value:
         """Emit an event and return what the client acknowledges it with; `timeout` in seconds.
@@ -154,11 +180,29 @@ class Client:
     async def emit(self, event: str, data: object = None) -> None:
         """Send the client a Socket.IO event; to a client that is gone nothing is sent.
 
+        Waits while the client does not read what was sent before.
+
         Raises:
             EncodeError: `data` cannot be sent.
         """
+        payload = _json.dumps(data)
+        if self._connection.congested:
+            await self._connection.drained()
         if self.connected:
-            self._connection.emit(event, _json.dumps(data))
+            self._connection.emit(event, payload)
+
+    async def join(self, room: str) -> None:
+        """Put the client into a room, so that it gets what `Kernel.emit` sends to it.
+
+        The room comes into being with its first client and ends with its last. A client that goes leaves all its rooms.
+        """
+        if self.connected:
+            await self._connection.join(room)
+
+    async def leave(self, room: str) -> None:
+        """Take the client out of a room; nothing happens if it is not in it."""
+        if self.connected:
+            await self._connection.leave(room)
 
     async def request(self, event: str, data: object = None, *, timeout: float = 10.0) -> Value:
         """Ask the client, and return what it acknowledges with.
@@ -177,10 +221,14 @@ class Client:
         return await self._connection.request(event, _json.dumps(data), timeout)
 
 
-class Invoke(Protocol):
-    """How a call reaches another function; the dispatcher implements it."""
+class Scope(Protocol):
+    """What every call of a server shares; the dispatcher implements it."""
 
-    async def __call__(self, outer: Call, event: str, data: object) -> Value:
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel that serves the calls."""
+
+    async def invoke(self, outer: Call, event: str, data: object) -> Value:
         """Call `event` on behalf of `outer`."""
 
 
@@ -188,57 +236,55 @@ class Call:
     """One call of a function: who calls, how long it may take, and what can be done on its behalf.
 
     Attributes:
-        event: The dotted path that was called.
-        id: The caller's name for this call, if it gave one.
-        meta: The headers of the call.
         principal: Who calls, or None where nobody has to say who they are.
         client: The connection that the call came from, or None for a call from inside the server.
-        kernel: The kernel that serves it.
+        deadline: When it is over, on the monotonic clock; None where it may take for ever.
         depth: How many calls this one stands inside.
         turns: The ordered functions that this call, or one around it, is running in turn.
         cancelled: Whether the call was cancelled, ran out of time or lost its client; for a plain `def`, whose
             thread nobody can stop.
     """
 
-    __slots__ = (
-        "_invoke",
-        "cancelled",
-        "client",
-        "deadline",
-        "depth",
-        "event",
-        "id",
-        "kernel",
-        "meta",
-        "principal",
-        "turns",
-    )
+    __slots__ = ("_envelope", "_scope", "cancelled", "client", "deadline", "depth", "principal", "turns")
 
-    def __init__(  # noqa: PLR0913 - the dispatcher alone makes calls, and names every part
+    def __init__(
         self,
-        *,
-        event: str,
-        id: CallId | None,
-        meta: Mapping[str, str],
+        envelope: Envelope,
         principal: Principal | None,
         client: Client | None,
-        kernel: Kernel,
         deadline: float | None,
-        depth: int,
-        turns: frozenset[str],
-        invoke: Invoke,
+        scope: Scope,
+        depth: int = 0,
+        turns: frozenset[str] = frozenset(),
     ) -> None:
-        self.event = event
-        self.id = id
-        self.meta = meta
+        self._envelope = envelope
+        self._scope = scope
         self.principal = principal
         self.client = client
-        self.kernel = kernel
         self.deadline = deadline
         self.depth = depth
-        self.cancelled = False
         self.turns = turns
-        self._invoke = invoke
+        self.cancelled = False
+
+    @property
+    def event(self) -> str:
+        """The dotted path that was called."""
+        return self._envelope.event
+
+    @property
+    def id(self) -> CallId | None:
+        """The caller's name for this call, if it gave one."""
+        return self._envelope.options.id
+
+    @property
+    def meta(self) -> Mapping[str, str]:
+        """The headers of the call."""
+        return dict(self._envelope.options.meta)  # a copy: calls without headers share one empty dictionary
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel that serves the call."""
+        return self._scope.kernel
 
     def __repr__(self) -> str:
         return f"<Call {self.event} id={self.id!r}>"
@@ -269,4 +315,4 @@ class Call:
         Raises:
             CallError: As a client would see it.
         """
-        return await self._invoke(self, event, data)
+        return await self._scope.invoke(self, event, data)

@@ -9,16 +9,17 @@ import inspect
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from enum import StrEnum
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import orjson
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError
+from pydantic_core import CoreSchema, PydanticSerializationError
 
-from jackfield import _json
+from jackfield import _json, _shape
 from jackfield._errors import CallError, Code, ContractError, Detail, EncodeError
 from jackfield._json import Json, Value
-from jackfield._schema import compile_schema
+from jackfield._schema import rewritten, serializer, validator
+from jackfield._shape import FlatModel
 
 Handler = Callable[..., object]
 
@@ -38,6 +39,37 @@ class Kind(StrEnum):
     BOTH = "both"
 
 
+class Validate(Protocol):
+    """How a contract takes an argument."""
+
+    def __call__(self, data: Value, buffers: bool) -> object:
+        """Return the argument as the function's type.
+
+        Args:
+            data: The unpacked data of the envelope.
+            buffers: Whether it may hold Buffers. Where it holds none, pydantic's rules for JSON apply, so that
+                a strict model takes an ISO date.
+
+        Raises:
+            CallError: `invalid_argument` with one detail a fault.
+        """
+
+
+class Dump(Protocol):
+    """How a contract gives a result."""
+
+    def __call__(self, result: object, wide: bool = False) -> Json:
+        """Return the result as the wire carries it.
+
+        Args:
+            result: What the function returned.
+            wide: Whether it goes out as MessagePack, which carries integers beyond ±(2^53−1).
+
+        Raises:
+            EncodeError: The result is not what the function promised, or cannot be sent.
+        """
+
+
 class Contract:
     """The compiled promise of one function.
 
@@ -54,6 +86,8 @@ class Contract:
         takes_data: Whether it has a parameter for the argument.
         input_schema: JSON Schema (2020-12) of the argument.
         output_schema: JSON Schema (2020-12) of the result.
+        validate: Takes an argument.
+        dump: Gives a result.
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -64,7 +98,8 @@ class Contract:
         if not 1 <= len(parameters) <= 2 or any(p.kind not in positional for p in parameters):
             self._refuse("takes (call) or (call, data), and nothing else")
         self.takes_data = len(parameters) == 2
-        self._default = parameters[1].default if self.takes_data else inspect.Parameter.empty
+        self._default = parameters[1].default if self.takes_data else None
+        self._has_default = self.takes_data and self._default is not inspect.Parameter.empty
         data_type = self._annotation(hints, parameters[1].name) if self.takes_data else None
         result_type = self._annotation(hints, "return")
         self.kind = _kind(data_type, result_type)
@@ -74,30 +109,29 @@ class Contract:
         if self.kind is not Kind.UNARY:
             self._refuse(f"is a stream ({self.kind}); this version of the kernel serves unary functions only")
         argument, self.input_schema = self._adapter(data_type, "validation")
+        argument_validator = validator(argument)
+        self._validate_python = argument_validator.validate_python
+        self._validate_json = argument_validator.validate_json
+        self.validate: Validate = self._validate
+        if self.takes_data and not self._has_default and _shape.same_in_both_modes(argument):
+            self.validate = _in_python_mode(self._validate_python, self._validate)
         result, self.output_schema = self._adapter(result_type, "serialization")
-        input_validator, _ = compile_schema(argument)
-        self._validate_python = input_validator.validate_python
-        self._validate_json = input_validator.validate_json
-        output_validator, output_serializer = compile_schema(result)
-        self._validate_result = output_validator.validate_python
-        self._to_json = output_serializer.to_json
+        self._validate_result = validator(result).validate_python
+        self._to_json = serializer(result).to_json
+        self._checks_integers = _shape.holds_integers(result)
+        self._checks_floats = _shape.holds_floats(result)
+        self._holds_buffers = _shape.holds_buffers(result)
+        self._holds_models = _shape.holds_models(result)
+        self.dump: Dump = self._dump
+        if not self._checks_integers and not self._checks_floats and (flat := _shape.flat_model(result)):
+            self.dump = _at_a_glance(flat, self._to_json, self._dump)
 
-    def validate(self, data: Value, *, buffers: bool) -> object:
-        """Return the argument as the function's type.
-
-        Args:
-            data: The unpacked data of the envelope.
-            buffers: Whether it may hold Buffers. Where it holds none, pydantic's rules for JSON apply, so that
-                a strict model takes an ISO date.
-
-        Raises:
-            CallError: `invalid_argument` with one detail a fault.
-        """
+    def _validate(self, data: Value, buffers: bool) -> object:
         if not self.takes_data:
             if data is not None:
                 raise CallError(Code.INVALID_ARGUMENT, "This function takes no data.")
             return None
-        if data is None and self._default is not inspect.Parameter.empty:
+        if data is None and self._has_default:
             return self._default
         try:
             if buffers and _json.holds_buffers(data):
@@ -106,26 +140,24 @@ class Contract:
         except ValidationError as error:
             raise _invalid(error) from None
 
-    def dump(self, result: object, *, wide: bool = False) -> Json:
-        """Return the result as the wire carries it.
-
-        Args:
-            result: What the function returned.
-            wide: Whether it goes out as MessagePack, which carries integers beyond ±(2^53−1).
-
-        Raises:
-            EncodeError: The result is not what the function promised, or cannot be sent.
-        """
+    def _dump(self, result: object, wide: bool = False) -> Json:
         buffers: list[bytes] = []
         try:
-            text = self._to_json(self._validate_result(result), context=buffers, by_alias=True, warnings="error")
+            value = self._validate_result(result)
+            if self._holds_models or self._holds_buffers:
+                # Pydantic takes an instance for valid, whatever was done to its fields since: it shows here.
+                text = self._to_json(value, context=buffers, by_alias=True, warnings="error")
+            else:
+                text = self._to_json(value, by_alias=True)
         except ValidationError as error:
             raise EncodeError(f"the result is not what the function promises: {_summary(error)}") from None
         except (PydanticSerializationError, RecursionError) as error:
             raise EncodeError(f"the result cannot be sent: {error}") from error
-        if b"NaN" in text or b"Infinity" in text:
+        if self._checks_floats and (b"NaN" in text or b"Infinity" in text):
             _refuse_non_finite(text)
-        return _json.paired(text, buffers) if wide else _json.checked(text, buffers)
+        if self._checks_integers and not wide:
+            _json.check_integers(text)
+        return _json.paired(text, buffers)
 
     def _hints(self, handler: Handler) -> Mapping[str, object]:
         try:
@@ -143,11 +175,11 @@ class Contract:
 
     def _adapter(
         self, annotation: object, mode: typing.Literal["validation", "serialization"]
-    ) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+    ) -> tuple[CoreSchema, dict[str, Any]]:
         what = "argument" if mode == "validation" else "result"
         try:
             adapter: TypeAdapter[Any] = TypeAdapter(cast(Any, annotation))
-            return adapter, adapter.json_schema(mode=mode)
+            return rewritten(adapter), adapter.json_schema(mode=mode)
         except (PydanticSchemaGenerationError, PydanticUserError) as error:
             raise ContractError(
                 f"{self._where}: the type of its {what} cannot be checked or described: {error.message}",
@@ -156,6 +188,37 @@ class Contract:
 
     def _refuse(self, problem: str) -> NoReturn:
         raise ContractError(f"{self._where} {problem}")
+
+
+def _in_python_mode(validate_python: Callable[[Any], object], otherwise: Validate) -> Validate:
+    """Return the validation of data that needs no way round by JSON text."""
+
+    def validate(data: Value, buffers: bool) -> object:
+        try:
+            return validate_python(data)
+        except ValidationError:  # its messages name Python's types: let it fail again, in JSON's words
+            return otherwise(data, buffers)
+
+    return validate
+
+
+def _at_a_glance(flat: FlatModel, to_json: Callable[..., bytes], otherwise: Dump) -> Dump:
+    """Return the serialisation of instances of a model with nothing in it but what can be sent as it is.
+
+    Whether an instance is still what its model promises shows in the types of its fields; pydantic takes several times
+    as long to find it out.
+    """
+    model, types = flat
+
+    def dump(result: object, wide: bool = False) -> Json:
+        if type(result) is model and tuple(map(type, result.__dict__.values())) in types:
+            try:
+                return Json(to_json(result, by_alias=True))
+            except PydanticSerializationError:
+                pass
+        return otherwise(result, wide)
+
+    return dump
 
 
 def _place(handler: Handler) -> str:

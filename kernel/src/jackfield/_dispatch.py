@@ -6,21 +6,22 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import copy_context
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from jackfield import _json, _limited
 from jackfield._call import Call, Client, Connection, FunctionInfo, Kernel
-from jackfield._envelope import MAX_EVENT, Envelope
+from jackfield._envelope import MAX_EVENT, NO_OPTIONS, Envelope, Options
 from jackfield._errors import CallError, Code, EncodeError
 from jackfield._facade import Hooks
 from jackfield._identity import Handshake, Principal
-from jackfield._invocation import Answer, Invocation, Reporter
-from jackfield._json import Value
+from jackfield._invocation import Answer, Audience, Invocation, Outcome, Reporter, finish, run_inline
+from jackfield._json import Json, Value
 from jackfield._pipeline import Pipeline
 from jackfield._registry import Entry, Registry
-from jackfield._session import Session, deadline
+from jackfield._session import Places, Session
 from jackfield._settings import Limits
 from jackfield._workers import Workers
 
@@ -38,25 +39,31 @@ class Dispatcher:
         registry: The frozen table.
         hooks: The hooks of all plugins in service.
         limits: The limits of the protocol.
+
+    Attributes:
+        bounds: The limits of unpacking.
+        events: The names of all functions.
     """
 
     def __init__(self, kernel: Kernel, registry: Registry, hooks: Hooks, limits: Limits) -> None:
+        self.kernel = kernel
         self.limits = limits
-        self._kernel = kernel
+        self.bounds = limits.bounds
         self._registry = registry
         self._hooks = hooks
         self._reporter = Reporter()
-        self._observers = hooks.observers()
-        self._workers = {entry.plugin: Workers(entry.plugin, limits.threads) for entry in registry.table.values()}
+        self._audience = Audience(hooks.observers(), self._reporter)
+        plugins = {entry.plugin for entry in registry.table.values()}
+        self._workers = {plugin: Workers(plugin, limits.threads) for plugin in plugins}
         self._pipelines = {
-            event: Pipeline(entry, hooks, self._workers[entry.plugin], limits.bounds)
+            event: Pipeline(entry, hooks, self._workers[entry.plugin], limits)
             for event, entry in registry.table.items()
         }
+        self.events: Mapping[str, object] = self._pipelines
         self._sessions: set[Session] = set()
         self._running: set[Invocation] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._told: WeakKeyDictionary[Session, asyncio.Task[None]] = WeakKeyDictionary()
-        self._quiet = asyncio.Event()
         self._draining = False
 
     def accept(self) -> None:
@@ -95,10 +102,9 @@ class Dispatcher:
                 service.
         """
         pipeline = self._pipelines.get(event)
-        if pipeline is not None:
-            if self._allows(pipeline, principal):
-                return pipeline
-        elif reason := self._registry.out_of_service(event):
+        if pipeline is not None and (not pipeline.authorizers or self._allows(pipeline, principal)):
+            return pipeline
+        if pipeline is None and (reason := self._registry.out_of_service(event)):
             raise CallError(Code.UNAVAILABLE, reason)
 
         def visible(entry: Entry) -> bool:
@@ -119,52 +125,21 @@ class Dispatcher:
                     found.append(pipeline.info)
         return found
 
-    def make_call(self, envelope: Envelope, pipeline: Pipeline, client: Client, principal: Principal | None) -> Call:
-        """Return what a function is given for a call from a client."""
-        return Call(
-            event=envelope.event,
-            id=envelope.id,
-            meta=envelope.meta,
-            principal=principal,
-            client=client,
-            kernel=self._kernel,
-            deadline=deadline(envelope, pipeline, self.limits),
-            depth=0,
-            turns=frozenset(),
-            invoke=self.invoke,
-        )
-
-    def launch(
+    def start(
         self,
         pipeline: Pipeline,
-        call: Call,
         envelope: Envelope,
-        *,
         buffers: bool,
+        principal: Principal | None,
+        client: Client | None,
         answer: Answer,
-        ended: Callable[[], None],
-    ) -> Invocation:
-        """Start a call of a client; `ended` is called when its function is over."""
-        invocation = Invocation(
-            pipeline,
-            call,
-            envelope,
-            buffers=buffers,
-            answer=answer,
-            observers=self._observers,
-            reporter=self._reporter,
-        )
-
-        def over() -> None:
-            self._running.discard(invocation)
-            if not self._running:
-                self._quiet.set()
-            ended()
-
-        self._running.add(invocation)
-        self._quiet.clear()
-        invocation.start(over)
-        return invocation
+        places: Places,
+    ) -> None:
+        """Start a call of a client; one that suspends takes a place until its function is over."""
+        timeout = envelope.options.timeout
+        seconds = pipeline.seconds if timeout is None else min(timeout / 1000, self.limits.max_timeout)
+        call = Call(envelope, principal, client, time.monotonic() + seconds, self)
+        self._run(pipeline, call, envelope, buffers, answer, places)
 
     async def invoke(self, outer: Call | None, event: str, data: object, timeout: float | None = None) -> Value:
         """Call a function from inside the server, as part of `outer` if there is one.
@@ -172,32 +147,37 @@ class Dispatcher:
         Raises:
             CallError: As a client would be told.
         """
-        call = self._inner_call(outer, event, timeout)
-        pipeline = self.find(event, call.principal)
+        if outer is not None and outer.depth >= self.limits.invoke_depth:
+            raise CallError(
+                Code.RESOURCE_EXHAUSTED,
+                f"{self.limits.invoke_depth} calls stand inside one another (limits.invoke_depth).",
+            )
+        pipeline = self.find(event, None if outer is None else outer.principal)
         try:
             argument = _json.dumps(data)
         except EncodeError as error:
             raise CallError(Code.INVALID_ARGUMENT, f"The data for {event} cannot be sent: {error}.") from error
-        envelope = Envelope(event, argument.value(), meta=call.meta)
-        remaining = call.remaining()
-        if remaining == 0:
+        options = NO_OPTIONS if outer is None or not outer.meta else Options(meta=outer.meta)
+        envelope = Envelope(event, argument.value(), options)
+        call = self._inner_call(outer, envelope, timeout)
+        if call.remaining() == 0:
             raise CallError(Code.DEADLINE_EXCEEDED, f"No time is left for {event}.")
-        result: asyncio.Future[_json.Json] = asyncio.get_running_loop().create_future()
+        result: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
 
-        def answer(outcome: _json.Json | CallError) -> None:
+        def answer(outcome: Outcome) -> None:
             if not result.done():
                 if isinstance(outcome, CallError):
                     result.set_exception(outcome)
                 else:
                     result.set_result(outcome)
 
-        invocation = self.launch(
-            pipeline, call, envelope, buffers=bool(argument.buffers), answer=answer, ended=lambda: None
-        )
+        places: Places = {}
+        self._run(pipeline, call, envelope, bool(argument.buffers), answer, places)
         try:
             return (await result).value()
         except asyncio.CancelledError:
-            invocation.abandon()
+            for invocation in places.values():
+                invocation.abandon()
             raise
 
     async def drain(self, timeout: float) -> None:
@@ -208,9 +188,7 @@ class Dispatcher:
         self._draining = True
         for session in self._sessions:
             session.notify("server", {"state": "draining", "reconnect_in": _jitter.randint(*_RECONNECT_MS)})
-        if self._running:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._quiet.wait(), timeout)
+        await self._settled(timeout)
         for invocation in list(self._running):
             invocation.cancel(CallError(Code.UNAVAILABLE, "The server is going away.", retry_after=_retry_after()))
 
@@ -222,47 +200,46 @@ class Dispatcher:
         """
         for session in list(self._sessions):
             self.disconnect(session, "server shutting down")
-        if self._running:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._quiet.wait(), timeout)
+        await self._settled(timeout)
         if self._background:
             await asyncio.wait(self._background, timeout=timeout)
         for workers in self._workers.values():
             workers.close()
         return sorted({invocation.call.event for invocation in self._running})
 
-    def _inner_call(self, outer: Call | None, event: str, timeout: float | None) -> Call:
+    def _run(
+        self, pipeline: Pipeline, call: Call, envelope: Envelope, buffers: bool, answer: Answer, places: Places
+    ) -> None:
+        if pipeline.inline:
+            # In a context of its own, as a task would be: what it sets is not seen by the next call.
+            copy_context().run(finish, run_inline(pipeline, call, envelope, buffers, answer, self._audience))
+        else:
+            self._launch(Invocation(pipeline, call, envelope, buffers, answer, self._audience), places)
+
+    def _launch(self, invocation: Invocation, places: Places) -> None:
+        call_id = invocation.call.id
+        place = invocation if call_id is None else call_id
+
+        def ended() -> None:
+            self._running.discard(invocation)
+            del places[place]
+
+        self._running.add(invocation)
+        places[place] = invocation
+        invocation.start(ended)
+
+    def _inner_call(self, outer: Call | None, envelope: Envelope, timeout: float | None) -> Call:
         if outer is None:
             seconds = min(self.limits.call_timeout if timeout is None else timeout, self.limits.max_timeout)
-            return Call(
-                event=event,
-                id=None,
-                meta={},
-                principal=None,
-                client=None,
-                kernel=self._kernel,
-                deadline=time.monotonic() + seconds,
-                depth=0,
-                turns=frozenset(),
-                invoke=self.invoke,
-            )
-        if outer.depth >= self.limits.invoke_depth:
-            raise CallError(
-                Code.RESOURCE_EXHAUSTED,
-                f"{self.limits.invoke_depth} calls stand inside one another (limits.invoke_depth).",
-            )
-        return Call(
-            event=event,
-            id=None,
-            meta=outer.meta,
-            principal=outer.principal,
-            client=outer.client,
-            kernel=self._kernel,
-            deadline=outer.deadline,
-            depth=outer.depth + 1,
-            turns=outer.turns,
-            invoke=self.invoke,
-        )
+            return Call(envelope, None, None, time.monotonic() + seconds, self)
+        return Call(envelope, outer.principal, outer.client, outer.deadline, self, outer.depth + 1, outer.turns)
+
+    async def _settled(self, timeout: float) -> None:
+        """Return when nothing runs any more, or after `timeout` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while tasks := [run.task for run in self._running if run.task is not None]:
+                    await asyncio.wait(tasks)
 
     async def _authenticate(self, handshake: Handshake) -> Principal:
         try:

@@ -1,12 +1,13 @@
-"""One call in flight: it is answered exactly once, whatever becomes of it."""
+"""One call as it runs: it is answered exactly once, whatever becomes of it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
+import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, TypeAlias
 
 from jackfield._call import Call
@@ -56,8 +57,71 @@ class Reporter:
             log.error("%s raised %s", what, type(error).__name__, exc_info=error)
 
 
+class Audience:
+    """Who hears of calls: the plugins' observers, and the log where a function fails.
+
+    Args:
+        observers: The observers, with their plugins' names.
+        reporter: The log.
+    """
+
+    def __init__(self, observers: Sequence[tuple[str, Observer]], reporter: Reporter) -> None:
+        self.observers = observers
+        self._reporter = reporter
+
+    def started(self, call: Call) -> None:
+        """Tell the observers that a call is about to run."""
+        for plugin, observer in self.observers:
+            try:
+                observer.started(call)
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call goes on
+                self._reporter.complain(error, f"started of the observer of plugin {plugin}")
+
+    def ended(self, call: Call, told: CallError | None) -> None:
+        """Tell the observers that a call is over, and which error its caller got."""
+        for plugin, observer in self.observers:
+            try:
+                observer.ended(call, told)
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call goes on
+                self._reporter.complain(error, f"ended of the observer of plugin {plugin}")
+
+    def failed(self, call: Call, error: BaseException) -> CallError:
+        """Return what the caller is told of an exception, and log it if it is the function's fault."""
+        if isinstance(error, CallError):
+            return error
+        if call.cancelled and isinstance(error, asyncio.CancelledError):
+            return CallError(Code.CANCELED, "The call was cancelled.")
+        return self._reporter.internal(error, call.event)
+
+
+async def run_inline(
+    pipeline: Pipeline, call: Call, envelope: Envelope, buffers: bool, answer: Answer, audience: Audience
+) -> None:
+    """Run a call of a function that never suspends, from its start to its end; the arguments are those of `Invocation`.
+
+    This does not suspend either, so that `finish` can run it, without a task and without a timer.
+    """
+    if audience.observers:
+        audience.started(call)
+    try:
+        result = await pipeline.run(call, envelope, buffers)
+        outcome: Outcome = _sendable(result) if result.buffers else result
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
+        outcome = audience.failed(call, error)
+    answer(outcome)
+    if audience.observers:
+        audience.ended(call, outcome if isinstance(outcome, CallError) else None)
+    del outcome  # its traceback holds this frame, and with it the call's data
+
+
+def finish(coroutine: Coroutine[object, None, None]) -> None:
+    """Run a coroutine that never suspends and returns nothing."""
+    for _ in coroutine.__await__():  # a loop sees the end without the cost of an exception, which `send` would raise
+        raise RuntimeError(f"{coroutine!r} has suspended, which its code does not show")
+
+
 class Invocation:
-    """One call of one function, from its start to its answer and to its end, which may come later.
+    """One call of a function that may suspend, from its start to its answer and to its end, which may come later.
 
     Args:
         pipeline: The function.
@@ -65,37 +129,41 @@ class Invocation:
         envelope: What the client sent.
         buffers: Whether the client's message held Buffers.
         answer: Called once with the result or the error, unless the client goes away first.
-        observers: Who is told of the start and the end, with the plugin's name.
-        reporter: Where unexpected exceptions go.
+        audience: Who hears of it.
+
+    Attributes:
+        task: What runs it, once it has started.
     """
 
+    __slots__ = ("_answer", "_audience", "_buffers", "_envelope", "_timer", "_told", "call", "pipeline", "task")
+
     def __init__(
-        self,
-        pipeline: Pipeline,
-        call: Call,
-        envelope: Envelope,
-        *,
-        buffers: bool,
-        answer: Answer,
-        observers: Sequence[tuple[str, Observer]],
-        reporter: Reporter,
+        self, pipeline: Pipeline, call: Call, envelope: Envelope, buffers: bool, answer: Answer, audience: Audience
     ) -> None:
         self.pipeline = pipeline
         self.call = call
+        self.task: asyncio.Task[None] | None = None
         self._envelope = envelope
         self._buffers = buffers
         self._answer: Answer | None = answer
+        self._audience = audience
         self._told: CallError | None = None
-        self._observers = observers
-        self._reporter = reporter
         self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
 
     def start(self, ended: Callable[[], None]) -> None:
         """Start it; `ended` is called when the function is over, answered or not."""
         loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._run(), name=f"call:{self.call.event}")
-        self._task.add_done_callback(lambda _: ended())
+        name = f"call:{self.call.event}"
+        if sys.version_info >= (3, 12):
+            self.task = asyncio.Task(self._run(), loop=loop, name=name, eager_start=True)
+            if self.task.done():
+                ended()
+                return
+            if self.call.cancelled:  # while it ran up to its first wait, when there was no task to cancel
+                self.task.cancel()
+        else:
+            self.task = loop.create_task(self._run(), name=name)
+        self.task.add_done_callback(lambda _: ended())
         remaining = self.call.remaining()
         if remaining is not None:
             self._timer = loop.call_later(remaining, self._expire)
@@ -121,39 +189,29 @@ class Invocation:
         self.call.cancelled = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     async def _run(self) -> None:
-        self._observe("started", lambda observer: observer.started(self.call))
+        self._audience.started(self.call)
         try:
             self._settle(await self._outcome())
         except GeneratorExit as error:  # the function's own, unless the event loop has gone and the call with it
             if not self.call.cancelled:
-                self._settle(self._reporter.internal(error, self.call.event))
+                self._settle(self._audience.failed(self.call, error))
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            self._observe("ended", lambda observer: observer.ended(self.call, self._told))
+            self._audience.ended(self.call, self._told)
             self._told = None  # its traceback holds this call's frames, and they its data: let all of it go now
 
     async def _outcome(self) -> Outcome:
         try:
-            result = await self.pipeline.run(self.call, self._envelope, buffers=self._buffers)
-        except CallError as error:
-            return error
+            return _sendable(await self.pipeline.run(self.call, self._envelope, self._buffers))
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
-            if self.call.cancelled and isinstance(error, asyncio.CancelledError):
-                return CallError(Code.CANCELED, "The call was cancelled.")
-            return self._reporter.internal(error, self.call.event)
-        if len(result.buffers) > MAX_BUFFERS:
-            return CallError(
-                Code.RESOURCE_EXHAUSTED,
-                f"The result holds {len(result.buffers)} Buffers; clients take {MAX_BUFFERS} in one reply.",
-            )
-        return result
+            return self._audience.failed(self.call, error)
 
     def _settle(self, outcome: Outcome) -> None:
         answer, self._answer = self._answer, None
@@ -161,9 +219,11 @@ class Invocation:
             self._told = outcome if isinstance(outcome, CallError) else None
             answer(outcome)
 
-    def _observe(self, what: str, tell: Callable[[Observer], None]) -> None:
-        for plugin, observer in self._observers:
-            try:
-                tell(observer)
-            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call goes on
-                self._reporter.complain(error, f"{what} of the observer of plugin {plugin}")
+
+def _sendable(result: Json) -> Outcome:
+    if len(result.buffers) > MAX_BUFFERS:
+        return CallError(
+            Code.RESOURCE_EXHAUSTED,
+            f"The result holds {len(result.buffers)} Buffers; clients take {MAX_BUFFERS} in one reply.",
+        )
+    return result

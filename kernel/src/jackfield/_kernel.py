@@ -7,13 +7,14 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib import import_module
 from importlib.metadata import version
-from typing import Final
+from typing import Final, TypeAlias
 
-from jackfield import _limited, _manifest, _plugins
+from jackfield import _json, _limited, _manifest, _plugins
 from jackfield._call import FunctionInfo, PluginInfo
 from jackfield._dispatch import Dispatcher
 from jackfield._errors import CallError, Code, StartError
@@ -25,13 +26,18 @@ from jackfield._manifest import Found
 from jackfield._plugins import Plugin, State
 from jackfield._registry import Registry
 from jackfield._settings import Settings
+from jackfield._transport.asgi import Application
 from jackfield._transport.border import Border
+from jackfield._transport.listener import listening
+from jackfield._transport.peer import SERVER_CLOSED
 from jackfield._transport.server import HttpServer
 
 PROTOCOL_VERSION: Final = 1
+_RESTART: Final = 1012
 _SERVE: Final = "serve"
 _STARTUP: Final = "startup:"
 _SHUTDOWN: Final = "shutdown:"
+_OURS: Final = (_STARTUP, _SHUTDOWN, "call:")
 _HELPERS: Final = "jackfield-helper"
 _LEFTOVERS: Final = 1.0
 """Seconds that tasks and threads which nobody ended have to end once they are told to."""
@@ -39,10 +45,19 @@ _LEFTOVERS: Final = 1.0
 log: Final = logging.getLogger("jackfield")
 
 
-def run(kernel: JackfieldKernel, ready: Callable[[], None]) -> None:
+Whose: TypeAlias = Callable[[asyncio.Task[object]], str | None]
+"""Returns who is behind a task that blocks the event loop, or None for a task that is to be left alone."""
+
+
+def run(kernel: JackfieldKernel, ready: Callable[[], None], fd: int | None = None) -> None:
     """Serve in this process's main thread until the server has ended.
 
     Neither a task nor a thread that does not end keeps this from returning.
+
+    Args:
+        kernel: The server, with its plugins loaded.
+        ready: Called when clients can connect.
+        fd: The descriptor of a listening socket that was handed over.
     """
     try:
         loop = import_module("uvloop").new_event_loop()
@@ -52,7 +67,7 @@ def run(kernel: JackfieldKernel, ready: Callable[[], None]) -> None:
     # For the `asyncio.to_thread` of plugins; asyncio would import what it needs in the middle of a call.
     executor = ThreadPoolExecutor(thread_name_prefix=_HELPERS)
     loop.set_default_executor(executor)
-    serving = loop.create_task(kernel.serve(ready), name=_SERVE)
+    serving = loop.create_task(kernel.serve(ready, fd), name=_SERVE)
     try:
         while not serving.done():
             try:
@@ -94,6 +109,7 @@ class JackfieldKernel:
         if faults:
             raise StartError(faults)
         self._dispatcher: Dispatcher | None = None
+        self._border = Border(settings.server, settings.limits)
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
         self.url = ""
@@ -121,6 +137,10 @@ class JackfieldKernel:
             raise CallError(Code.UNAVAILABLE, "The server does not serve yet.")
         return await self._dispatcher.invoke(None, event, data, timeout)
 
+    async def emit(self, event: str, data: object = None, *, room: str | None = None, volatile: bool = False) -> None:
+        """Send a Socket.IO event to every client, or to those of a room; see `jackfield.Kernel`."""
+        await self._border.broadcast(event, _json.dumps(data), room, volatile=volatile)
+
     def load(self) -> None:
         """Import and check the plugins that may be; in the main thread, outside any event loop.
 
@@ -134,11 +154,12 @@ class JackfieldKernel:
         """Ask the server to drain and end; asked twice, it does not wait for calls that run."""
         (self._now if self._stop.is_set() else self._stop).set()
 
-    async def serve(self, ready: Callable[[], None]) -> None:
-        """Start the plugins, listen, and serve until `stop` is called, or SIGTERM or SIGINT comes.
+    async def serve(self, ready: Callable[[], None], fd: int | None = None) -> None:
+        """Listen, and serve until `stop` is called, or SIGTERM or SIGINT comes; the event loop is the server's own.
 
         Args:
             ready: Called when clients can connect; `url` is set then.
+            fd: The descriptor of a socket to listen on, in the place of what the settings say.
 
         Raises:
             StartError: The server cannot listen, or `plugins.strict` is set and a plugin did not start.
@@ -146,27 +167,58 @@ class JackfieldKernel:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        border = Border(self.settings.server, self.settings.limits)
-        server = HttpServer(self.settings.server, self.settings.limits, border)
-        self.url = server.url
+        with listening(self.settings.server, fd) as listener:
+            server = HttpServer(self.settings.server, self.settings.limits, self._border.eio, listener=listener)
+            self.url = server.url
+            try:
+                async with self._in_service(server.stop, _any_task):
+                    await server.start()
+                    ready()
+                    await _first(server.ended(), self._stop.wait())
+                    if fd is not None:  # others listen on it too, and are there for who comes now
+                        server.stop_listening()
+            finally:
+                await self._cancel_leftovers()
+
+    def endpoint(self) -> Application:
+        """Return the Socket.IO endpoint, for a host that listens itself; it serves while `attached` does."""
+        return Application([self._border.eio])
+
+    def attached(self) -> AbstractAsyncContextManager[None]:
+        """Be in service while a block runs, in an event loop whose signals and other tasks are the host's.
+
+        Raises:
+            StartError: `plugins.strict` is set and a plugin did not start.
+        """
+        return self._in_service(self._hang_up, _own_task)
+
+    @asynccontextmanager
+    async def _in_service(self, hang_up: Callable[[], Awaitable[None]], whose: Whose) -> AsyncIterator[None]:
+        """Start the plugins; after the block let calls end, close all connections, and stop the plugins.
+
+        Args:
+            hang_up: Closes the connections.
+            whose: Says which tasks may be interrupted for the end.
+        """
         try:
             await self._start_plugins()
             self._check_strict()
             self._dispatcher = dispatcher = self._freeze()
-            border.serve(dispatcher)
-            await server.start()
-            ready()
-            await self._until_stopped(server)
+            self._border.serve(dispatcher)
+            yield
             log.info("draining: %g s for the calls that run", self.settings.server.drain_timeout)
-            with blocking_limit(self.settings.server.stop_timeout, _any_task, end_stop):
+            with blocking_limit(self.settings.server.stop_timeout, whose, end_stop):
                 await self._drain(dispatcher)
-                await border.close_polls()
-                await server.stop()
+                await self._border.eio.close_polls()
+                await hang_up()
                 for event in await dispatcher.close(self.settings.server.stop_timeout):
                     log.warning("a call of %s did not end and is abandoned", event)
         finally:
-            await self._stop_plugins()
-            await self._cancel_leftovers()
+            await self._stop_plugins(whose)
+
+    async def _hang_up(self) -> None:
+        for peer in list(self._border.eio.sockets.values()):
+            peer.close(SERVER_CLOSED, _RESTART)
 
     def _freeze(self) -> Dispatcher:
         in_service = [p for wave in _plugins.in_order([p for p in self._plugins if p.in_service]) for p in wave]
@@ -196,10 +248,10 @@ class JackfieldKernel:
         else:
             plugin.state = State.STARTED
 
-    async def _stop_plugins(self) -> None:
+    async def _stop_plugins(self, whose: Whose) -> None:
         started = [plugin for plugin in self._plugins if plugin.state is State.STARTED]
         for wave in reversed(_plugins.in_order(started)):
-            with blocking_limit(self.settings.server.stop_timeout, _any_task, end_stop) as lost:
+            with blocking_limit(self.settings.server.stop_timeout, whose, end_stop) as lost:
                 await asyncio.gather(*(self._stop_plugin(plugin, lost) for plugin in wave))
 
     async def _stop_plugin(self, plugin: Plugin, lost: Callable[[], float]) -> None:
@@ -213,9 +265,6 @@ class JackfieldKernel:
             )
         except Exception:
             log.exception("plugin %s failed to stop", plugin.name)
-
-    async def _until_stopped(self, server: HttpServer) -> None:
-        await _first(server.ended(), self._stop.wait())
 
     async def _drain(self, dispatcher: Dispatcher) -> None:
         draining = asyncio.ensure_future(dispatcher.drain(self.settings.server.drain_timeout))
@@ -271,3 +320,9 @@ def _any_task(task: asyncio.Task[object]) -> str | None:
     """Return the name of the task, unless it is the kernel's own."""
     name = task.get_name()
     return None if name in (_SERVE, "http") else name
+
+
+def _own_task(task: asyncio.Task[object]) -> str | None:
+    """Return the name of the task if it is of a call or a plugin's start or stop, and no host's."""
+    name = task.get_name()
+    return name if name.startswith(_OURS) else None

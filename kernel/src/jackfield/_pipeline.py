@@ -4,44 +4,73 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+import dis
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from types import FunctionType, MethodType
+from typing import Any, Final, TypeAlias
 
 from jackfield import _codec
-from jackfield._call import Call, Client, FunctionInfo
+from jackfield._call import Call, FunctionInfo
 from jackfield._codec import Bounds
-from jackfield._envelope import Envelope
+from jackfield._contract import Contract
+from jackfield._envelope import NO_OPTIONS, Envelope
 from jackfield._facade import Hooks
 from jackfield._hooks import Proceed
 from jackfield._identity import Principal
-from jackfield._json import Json, Value
+from jackfield._json import Json
 from jackfield._registry import Entry
+from jackfield._settings import Limits
 from jackfield._workers import Workers
 
 Authorizer = Callable[[Principal | None, FunctionInfo], bool | None]
+_Handler: TypeAlias = Callable[..., Any]
+_Wrapper: TypeAlias = Callable[[Call, Proceed], Any]
+_Admitter: TypeAlias = Callable[[Call], None]
+_Run: TypeAlias = Callable[[Call, Envelope, bool], Coroutine[Any, Any, Json]]
+
+_YIELD: Final = dis.opmap["YIELD_VALUE"]
 
 
 class Pipeline:
-    """The way of a call through one function.
+    """The way of a call through one function, with those steps only that something asks for.
 
     Args:
         entry: The function.
-        hooks: The hooks of all plugins in service; only those that somebody implements cost anything.
+        hooks: The hooks of all plugins in service.
         workers: The threads of the function's plugin.
-        bounds: The limits of the codec.
+        limits: The limits of the protocol.
+
+    Attributes:
+        info: The function as others see it.
+        function: The function as its author declared it.
+        seconds: The time that a call has when its caller does not say.
+        inline: Whether `run` never suspends, so that a call needs no task.
+        authorizers: Who is asked before a call.
+        run: Runs a call from its packed data to its packed result. It takes what the function is given as its call, the
+            envelope, and whether the client's message held Buffers. It raises `CallError` with what the caller is to be
+            told, `EncodeError` where the result cannot be sent, and whatever the function raises.
     """
 
-    def __init__(self, entry: Entry, hooks: Hooks, workers: Workers, bounds: Bounds) -> None:
+    def __init__(self, entry: Entry, hooks: Hooks, workers: Workers, limits: Limits) -> None:
         self.info = entry.info
         self.function = entry.served.function
-        self._contract = entry.served.contract
-        self._bounds = bounds
-        self._authorizers = hooks.authorizers()
-        self._admitters = hooks.admitters()
-        self._wrappers = hooks.wrappers()
-        self._handler: Callable[..., Awaitable[object]] = (
-            _threaded(self.function.handler, workers) if self._contract.threaded else self.function.handler  # type: ignore[assignment]
-        )
+        asked = self.function.timeout
+        self.seconds = min(limits.call_timeout if asked is None else asked, limits.max_timeout)
+        self.authorizers: Sequence[Authorizer] = hooks.authorizers()
+        contract = entry.served.contract
+        wrappers = hooks.wrappers()
+        handler: _Handler = self.function.handler
+        # What is over at once needs no turn either.
+        self.inline = not wrappers and cannot_suspend(handler)
+        if not self.inline:
+            if contract.threaded:
+                handler = _threaded(handler, workers)
+            if self.function.ordered:
+                handler = _in_turn(handler, self.info.event)
+            if wrappers:
+                handler = _wrapped(handler, wrappers)
+        self.run = _compiled(handler, contract, hooks.admitters(), limits.bounds)
 
     def allows(self, principal: Principal | None) -> bool:
         """Tell whether the principal may call the function, and so may know of it.
@@ -49,53 +78,47 @@ class Pipeline:
         Raises:
             CallError: `permission_denied`, where a plugin lets the caller know.
         """
-        return all(ask(principal, self.info) is not False for ask in self._authorizers)
+        return all(ask(principal, self.info) is not False for ask in self.authorizers)
 
-    async def run(self, call: Call, envelope: Envelope, *, buffers: bool) -> Json:
-        """Run the call from its packed data to its packed result.
 
-        Args:
-            call: What the function is given.
-            envelope: What the client sent.
-            buffers: Whether the client's message held Buffers.
+def _compiled(handler: _Handler, contract: Contract, admitters: Sequence[_Admitter], bounds: Bounds) -> _Run:
+    validate, dump = contract.validate, contract.dump
 
-        Raises:
-            CallError: What the caller is to be told.
-            EncodeError: The function's result cannot be sent.
-            Exception: Whatever the function raised.
-        """
-        for admit in self._admitters:
+    async def run(call: Call, envelope: Envelope, buffers: bool) -> Json:
+        for admit in admitters:
             admit(call)
-        data = self._unpacked(envelope)
-        buffers = buffers or envelope.encoding is not None
-        if envelope.accept is None:
-            return await self.call(call, data, buffers=buffers)
-        result = await self.call(call, data, buffers=buffers, wide=envelope.accept.kind == "msgpack")
-        return _codec.pack(result, envelope.accept)
+        data, encoding, accept = envelope.data, envelope.options.encoding, envelope.options.accept
+        if encoding is not None:
+            data = _codec.unpack(data, encoding, bounds)
+            buffers = True
+        argument = validate(data, buffers)
+        result = await (handler(call, argument) if contract.takes_data else handler(call))
+        if accept is None:
+            return dump(result)
+        return _codec.pack(dump(result, wide=accept.kind == "msgpack"), accept)
 
-    async def call(self, call: Call, data: Value, *, buffers: bool, wide: bool = False) -> Json:
-        """Run the call from its data to its result; raises as `run`."""
-        argument = self._contract.validate(data, buffers=buffers)
-        arguments = (call, argument) if self._contract.takes_data else (call,)
-        if self._wrappers:
-            result = await _wrapped(self._wrappers, call, lambda: self._invoke(call, arguments))
-        else:
-            result = await self._invoke(call, arguments)
-        return self._contract.dump(result, wide=wide)
+    async def run_plain(call: Call, envelope: Envelope, buffers: bool) -> Json:
+        if envelope.options is not NO_OPTIONS:
+            return await run(call, envelope, buffers)
+        return dump(await handler(call, validate(envelope.data, buffers)))
 
-    def _invoke(self, call: Call, arguments: tuple[object, ...]) -> Awaitable[object]:
-        if self.function.ordered and call.client is not None and self.info.event not in call.turns:
-            call.turns = call.turns | {self.info.event}
-            return _in_turn(self._handler, call.client, self.info.event, arguments)
-        return self._handler(*arguments)
-
-    def _unpacked(self, envelope: Envelope) -> Value:
-        if envelope.encoding is None:
-            return envelope.data
-        return _codec.unpack(envelope.data, envelope.encoding, self._bounds)
+    return run if admitters or not contract.takes_data else run_plain
 
 
-def _threaded(handler: Callable[..., object], workers: Workers) -> Callable[..., Awaitable[object]]:
+def cannot_suspend(handler: Callable[..., object]) -> bool:
+    """Tell whether a handler is a coroutine function that waits for nothing, whichever way it goes.
+
+    Only the code of a plain function or method tells; of anything else, it may wait.
+    """
+    function = handler.__func__ if isinstance(handler, MethodType) else handler
+    if not isinstance(function, FunctionType) or not function.__code__.co_flags & inspect.CO_COROUTINE:
+        return False
+    # Every second byte is an instruction. A coroutine leaves the processor in this one only, be it for await, async
+    # for or async with; functions and generators inside it have code of their own.
+    return _YIELD not in function.__code__.co_code[::2]
+
+
+def _threaded(handler: _Handler, workers: Workers) -> _Handler:
     async def in_thread(*arguments: object) -> object:
         job = workers.submit(lambda: handler(*arguments))
         try:
@@ -116,21 +139,30 @@ async def _finished(future: asyncio.Future[object]) -> None:
     future.exception()  # nobody is left to be told, and asyncio would complain
 
 
-async def _in_turn(
-    handler: Callable[..., Awaitable[object]], client: Client, event: str, arguments: tuple[object, ...]
-) -> object:
-    async with client.turn(event):
-        return await handler(*arguments)
+def _in_turn(handler: _Handler, event: str) -> _Handler:
+    async def in_turn(call: Call, *arguments: object) -> object:
+        if call.client is None or event in call.turns:
+            return await handler(call, *arguments)
+        call.turns |= {event}
+        async with call.client.turn(event):
+            return await handler(call, *arguments)
+
+    return in_turn
 
 
-async def _wrapped(wrappers: Iterable[Callable[[Call, Proceed], Any]], call: Call, innermost: Proceed) -> object:
-    proceed = innermost
-    for wrap in reversed(tuple(wrappers)):
-        proceed = _around(wrap, call, proceed)
-    return await proceed()
+def _wrapped(handler: _Handler, wrappers: Sequence[_Wrapper]) -> _Handler:
+    def wrapped(call: Call, *arguments: object) -> Awaitable[object]:
+        def proceed() -> Awaitable[object]:
+            return handler(call, *arguments)  # type: ignore[no-any-return]
+
+        for wrap in reversed(wrappers):
+            proceed = _around(wrap, call, proceed)
+        return proceed()
+
+    return wrapped
 
 
-def _around(wrap: Callable[[Call, Proceed], Any], call: Call, inner: Proceed) -> Proceed:
+def _around(wrap: _Wrapper, call: Call, inner: Proceed) -> Proceed:
     async def proceed() -> object:
         return await wrap(call, inner)
 

@@ -19,24 +19,30 @@ from jackfield._json import to_plain
 
 _Node: TypeAlias = "dict[str, Any]"  # core schemas are typed dicts of a hundred shapes
 
-_OPAQUE: Final = frozenset({"cls", "config", "default", "expected", "function", "members", "metadata", "serialization"})
+OPAQUE: Final = frozenset({"cls", "config", "default", "expected", "function", "members", "metadata", "serialization"})
 """Keys whose values are not schemas, or not to be rewritten."""
+
+NAMED: Final = frozenset({"choices", "fields"})
+"""Keys whose values may be schemas by name, and the names anything at all."""
 
 _ITEMS: Final = {"list": "items_schema", "set": "items_schema", "frozenset": "items_schema", "dict": "values_schema"}
 _FINITE_OUTPUT: Final[core_schema.CoreConfig] = {"ser_json_inf_nan": "constants"}
 """NaN is written as NaN, so that the check of the text finds it; the default is a silent null."""
 
 
-def compile_schema(adapter: TypeAdapter[Any]) -> tuple[SchemaValidator, SchemaSerializer]:
-    """Return the validator and the serialiser of a type, for values that may hold Buffers.
+def rewritten(adapter: TypeAdapter[Any]) -> CoreSchema:
+    """Return the schema of a type for values that may hold Buffers."""
+    return cast(CoreSchema, _Rewriter().rewrite(adapter.core_schema, extra=False))
 
-    The serialiser's `to_json` takes the list that collects Buffers as its `context`.
-    """
-    schema = cast(CoreSchema, _Rewriter().rewrite(adapter.core_schema, extra=False))
-    return (
-        SchemaValidator(schema, _use_prebuilt=False),
-        SchemaSerializer(schema, _FINITE_OUTPUT, _use_prebuilt=False),
-    )
+
+def validator(schema: CoreSchema) -> SchemaValidator:
+    """Return the validator of a rewritten schema."""
+    return SchemaValidator(schema, _use_prebuilt=False)
+
+
+def serializer(schema: CoreSchema) -> SchemaSerializer:
+    """Return the serialiser of a rewritten schema; its `to_json` collects Buffers in the list given as `context`."""
+    return SchemaSerializer(schema, _FINITE_OUTPUT, _use_prebuilt=False)
 
 
 def _buffer_only(value: object) -> bytes:
@@ -49,8 +55,8 @@ def _write(value: object, info: SerializationInfo[list[bytes]]) -> object:
     return to_plain(value, info.context)
 
 
-_WRITER: Final = core_schema.plain_serializer_function_ser_schema(_write, info_arg=True, when_used="json")
-_ANYTHING: Final = core_schema.any_schema(serialization=_WRITER)
+WRITER: Final = core_schema.plain_serializer_function_ser_schema(_write, info_arg=True, when_used="json")
+_ANYTHING: Final = core_schema.any_schema(serialization=WRITER)
 
 
 class _Rewriter:
@@ -83,12 +89,12 @@ class _Rewriter:
             return cast(
                 _Node,
                 core_schema.no_info_before_validator_function(
-                    _buffer_only, cast(CoreSchema, node), serialization=_WRITER
+                    _buffer_only, cast(CoreSchema, node), serialization=WRITER
                 ),
             )
         if kind == "any":
-            return {**node, "serialization": _WRITER}
-        new = {k: v if k in _OPAQUE else self.rewrite(v, extra=extra) for k, v in node.items()}
+            return {**node, "serialization": WRITER}
+        new = {key: self._inside(key, value, extra=extra) for key, value in node.items()}
         if kind == "float":
             new["allow_inf_nan"] = False
         if kind in _ITEMS:
@@ -96,3 +102,10 @@ class _Rewriter:
         if kind in {"model-fields", "typed-dict"} and (extra or new.get("extra_behavior") == "allow"):
             new.setdefault("extras_schema", _ANYTHING)
         return new
+
+    def _inside(self, key: str, value: Any, *, extra: bool) -> Any:
+        if key in OPAQUE:
+            return value
+        if key in NAMED and isinstance(value, dict):
+            return {name: self.rewrite(child, extra=extra) for name, child in value.items()}
+        return self.rewrite(value, extra=extra)

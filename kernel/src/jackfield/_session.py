@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Container, Mapping
+from typing import Protocol, TypeAlias, cast
 
 from jackfield import _envelope, _json
-from jackfield._call import Call, Client, Connection
+from jackfield._call import Client, Connection
+from jackfield._codec import Bounds
 from jackfield._envelope import CallId, Envelope, EnvelopeError
 from jackfield._errors import CallError, Code
 from jackfield._identity import Principal
@@ -15,6 +15,9 @@ from jackfield._invocation import Answer, Invocation, Outcome
 from jackfield._json import MAX_BUFFERS, Json, Value
 from jackfield._pipeline import Pipeline
 from jackfield._settings import Limits
+
+Places: TypeAlias = dict[CallId | Invocation, Invocation]
+"""What is in flight, under its id, or, where it has none, under itself."""
 
 
 class Switchboard(Protocol):
@@ -24,26 +27,31 @@ class Switchboard(Protocol):
     def limits(self) -> Limits:
         """The limits of the protocol."""
 
+    @property
+    def bounds(self) -> Bounds:
+        """The limits of unpacking."""
+
+    @property
+    def events(self) -> Container[str]:
+        """The names of all functions."""
+
     def accept(self) -> None:
         """Raise `CallError` if the server takes nothing new because it is going away."""
 
     def find(self, event: str, principal: Principal | None) -> Pipeline:
         """Return the function, or raise the `CallError` that its caller is to be told."""
 
-    def make_call(self, envelope: Envelope, pipeline: Pipeline, client: Client, principal: Principal | None) -> Call:
-        """Return what the function is given."""
-
-    def launch(
+    def start(
         self,
         pipeline: Pipeline,
-        call: Call,
         envelope: Envelope,
-        *,
         buffers: bool,
+        principal: Principal | None,
+        client: Client | None,
         answer: Answer,
-        ended: Callable[[], None],
-    ) -> Invocation:
-        """Start a call."""
+        places: Places,
+    ) -> None:
+        """Start a call; one that suspends takes a place until its function is over."""
 
 
 class Session:
@@ -56,42 +64,44 @@ class Session:
         principal: Who it is, if that was asked.
     """
 
+    __slots__ = ("__weakref__", "_board", "_connection", "_limits", "_running", "client", "principal")
+
     def __init__(self, board: Switchboard, connection: Connection, client: Client, principal: Principal | None) -> None:
         self.client = client
         self.principal = principal
         self._board = board
         self._connection = connection
         self._limits = board.limits
-        self._running: set[Invocation] = set()
-        self._by_id: dict[CallId, Invocation] = {}
+        self._running: Places = {}
 
-    def receive(self, name: str, arguments: Sequence[Value], ack: int | None, *, buffers: bool) -> None:
+    def receive(self, event: list[Value], ack: bytes | None, *, buffers: bool) -> None:
         """Take one Socket.IO event from the client.
 
         Args:
-            name: The event's name.
-            arguments: Its arguments, Buffers in their places.
-            ack: The id under which the client waits for an acknowledgement, if it does.
+            event: The event's name, which is none of those that Socket.IO reserves, and after it the arguments, Buffers
+                in their places.
+            ack: The id under which the client waits for an acknowledgement, if it does: digits, as the client wrote it.
             buffers: Whether the packet held Buffers.
         """
-        if name == "stream":
-            self._frame(arguments)
-        elif name == "event":
-            self._event(arguments, ack, buffers=buffers)
-        elif len(arguments) > 1:
-            self._fault(ack, name, f"{name[: _envelope.MAX_EVENT]} takes one argument, not {len(arguments)}.")
+        name = event[0]
+        if name == "event":
+            if len(event) == 2:
+                self._event(event[1], ack, buffers)
+            else:
+                self._fault(ack, None, f"'event' takes exactly one argument, the envelope, not {len(event) - 1}.")
+        elif name == "stream":
+            self._frame(event[1] if len(event) == 2 else None)
         else:
-            envelope = Envelope(name, arguments[0] if arguments else None)
-            self._start(envelope, self._replier(ack, envelope), buffers=buffers)
+            self._named(cast(str, name), event, ack, buffers)
 
-    def refuse(self, error: CallError, ack: int | None) -> None:
+    def refuse(self, error: CallError, ack: bytes | None) -> None:
         """Answer an event that could not even be read."""
         self._send(error, ack, None, None)
 
     def close(self) -> None:
         """Cancel what runs for a client that has gone, save what is detached."""
         self.client.connected = False
-        for invocation in list(self._running):
+        for invocation in list(self._running.values()):
             if invocation.pipeline.function.detached:
                 invocation.detach()
             else:
@@ -101,21 +111,25 @@ class Session:
         """Send the client an event of the kernel's own."""
         self._connection.emit(event, _json.dumps(data))
 
-    def _event(self, arguments: Sequence[Value], ack: int | None, *, buffers: bool) -> None:
-        if len(arguments) != 1:
-            self._fault(ack, None, f"'event' takes exactly one argument, the envelope, not {len(arguments)}.")
-            return
+    def _named(self, name: str, event: list[Value], ack: bytes | None, buffers: bool) -> None:
+        if len(event) > 2:
+            self._fault(ack, name, f"{name[: _envelope.MAX_EVENT]} takes one argument, not {len(event) - 1}.")
+        else:
+            envelope = Envelope(name, event[1] if len(event) == 2 else None)
+            self._start(envelope, self._replier(ack, envelope), buffers)
+
+    def _event(self, argument: Value, ack: bytes | None, buffers: bool) -> None:
         try:
-            read = _envelope.read(arguments[0], self._limits.bounds)
+            read = _envelope.read(argument, self._board.bounds, self._board.events)
         except EnvelopeError as error:
             self._send(error, ack, error.id, error.event)
             return
         if isinstance(read, list):
-            self._batch(read, ack, buffers=buffers)
+            self._batch(read, ack, buffers)
         else:
-            self._start(read, self._replier(ack, read), buffers=buffers)
+            self._start(read, self._replier(ack, read), buffers)
 
-    def _batch(self, entries: list[Value], ack: int | None, *, buffers: bool) -> None:
+    def _batch(self, entries: list[Value], ack: bytes | None, buffers: bool) -> None:
         if len(entries) > self._limits.batch:
             self._send(
                 CallError(
@@ -136,7 +150,7 @@ class Session:
             collector.send()
         for index, entry in enumerate(entries):
             try:
-                envelope = _envelope.read_entry(entry, self._limits.bounds)
+                envelope = _envelope.read_entry(entry, self._board.bounds)
             except EnvelopeError as error:
                 if collector is None:
                     self._send(error, None, error.id, error.event)
@@ -144,58 +158,54 @@ class Session:
                     collector.put(index, error, error.id, None)
                 continue
             answer = self._replier(None, envelope) if collector is None else collector.replier(index, envelope)
-            self._start(envelope, answer, buffers=buffers)
+            self._start(envelope, answer, buffers)
 
-    def _start(self, envelope: Envelope, answer: Answer, *, buffers: bool) -> None:
+    def _start(self, envelope: Envelope, answer: Answer, buffers: bool) -> None:
         try:
             self._board.accept()
             pipeline = self._board.find(envelope.event, self.principal)
-            self._check(envelope)
+            if self._running:
+                self._check(envelope.options.id)
         except CallError as error:
             answer(error)
             return
-        call = self._board.make_call(envelope, pipeline, self.client, self.principal)
+        self._board.start(pipeline, envelope, buffers, self.principal, self.client, answer, self._running)
 
-        def ended() -> None:
-            self._running.discard(invocation)
-            if envelope.id is not None:
-                self._by_id.pop(envelope.id, None)
-
-        invocation = self._board.launch(pipeline, call, envelope, buffers=buffers, answer=answer, ended=ended)
-        self._running.add(invocation)
-        if envelope.id is not None:
-            self._by_id[envelope.id] = invocation
-
-    def _check(self, envelope: Envelope) -> None:
+    def _check(self, call_id: CallId | None) -> None:
         if len(self._running) >= self._limits.calls:
             raise CallError(
                 Code.RESOURCE_EXHAUSTED,
                 f"{self._limits.calls} calls of this connection are in flight (limits.calls).",
                 retry_after=1000,
             )
-        if envelope.id in self._by_id:
-            raise CallError(Code.ALREADY_EXISTS, f"A call with the id {envelope.id!r} is in flight.")
+        if call_id is not None and call_id in self._running:
+            raise CallError(Code.ALREADY_EXISTS, f"A call with the id {call_id!r} is in flight.")
 
-    def _frame(self, arguments: Sequence[Value]) -> None:
-        frame = arguments[0] if len(arguments) == 1 else None
+    def _frame(self, frame: Value) -> None:
         call_id = frame.get("id") if isinstance(frame, dict) else None
         if not isinstance(frame, dict) or isinstance(call_id, bool) or not isinstance(call_id, str | int):
             self._fault(None, "stream", "'stream' takes one frame: an object with an id.")
         elif frame.get("cancel") is True:
-            if (invocation := self._by_id.get(call_id)) is not None:
+            if (invocation := self._running.get(call_id)) is not None:
                 invocation.cancel(CallError(Code.CANCELED, "The call was cancelled by its caller."))
-        elif "error" not in frame and call_id not in self._by_id:
+        elif "error" not in frame and call_id not in self._running:
             error = CallError(Code.NOT_FOUND, "There is no stream with this id.")
             self.notify("stream", {"id": call_id, "error": error.as_dict()})
 
-    def _replier(self, ack: int | None, envelope: Envelope) -> Answer:
-        def answer(outcome: Outcome) -> None:
-            self._send(outcome, ack, envelope.id, envelope.event, envelope.accept_text)
-
-        return answer
+    def _replier(self, ack: bytes | None, envelope: Envelope) -> Answer:
+        options = envelope.options
+        if ack is not None:
+            acknowledge = self._connection.acknowledge
+            return lambda outcome: acknowledge(ack, _reply(outcome, options.id, options.accept_text))
+        return lambda outcome: self._send(outcome, None, options.id, envelope.event, options.accept_text)
 
     def _send(
-        self, outcome: Outcome, ack: int | None, call_id: CallId | None, event: str | None, encoding: str | None = None
+        self,
+        outcome: Outcome,
+        ack: bytes | None,
+        call_id: CallId | None,
+        event: str | None,
+        encoding: str | None = None,
     ) -> None:
         if ack is not None:
             self._connection.acknowledge(ack, _reply(outcome, call_id, encoding))
@@ -204,7 +214,7 @@ class Session:
         elif isinstance(outcome, CallError):
             self._connection.emit("message", _envelope.error_notice(outcome, event))
 
-    def _fault(self, ack: int | None, event: str | None, message: str) -> None:
+    def _fault(self, ack: bytes | None, event: str | None, message: str) -> None:
         self._send(CallError(Code.INVALID_ARGUMENT, message), ack, None, event)
 
 
@@ -218,7 +228,8 @@ class _Batch:
         self._send = send
 
     def replier(self, index: int, envelope: Envelope) -> Answer:
-        return lambda outcome: self.put(index, outcome, envelope.id, envelope.accept_text)
+        options = envelope.options
+        return lambda outcome: self.put(index, outcome, options.id, options.accept_text)
 
     def put(self, index: int, outcome: Outcome, call_id: CallId | None, encoding: str | None) -> None:
         self._replies[index] = _reply(outcome, call_id, encoding)
@@ -255,9 +266,3 @@ def _reply(outcome: Outcome, call_id: CallId | None, encoding: str | None) -> Js
     if isinstance(outcome, CallError):
         return _envelope.error_reply(outcome, call_id)
     return _envelope.reply(outcome, call_id, encoding)
-
-
-def deadline(envelope: Envelope, pipeline: Pipeline, limits: Limits) -> float:
-    """Return when a call is over, on the monotonic clock."""
-    asked = envelope.timeout / 1000 if envelope.timeout is not None else pipeline.function.timeout
-    return time.monotonic() + min(limits.call_timeout if asked is None else asked, limits.max_timeout)

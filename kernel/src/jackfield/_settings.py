@@ -14,7 +14,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -48,7 +57,13 @@ class ServerSettings(_Table):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 or :: for all.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    unix: Path | None = Field(None, description="Unix socket to listen on, in the place of host and port.")
+    tls_certificate: Path | None = Field(None, description="PEM file of the certificate and its chain; serves TLS.")
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's key, where it is a file of its own.")
     path: str = Field("/socket.io", description="Path of the Socket.IO endpoint.")
+    websocket: Literal["auto", "picows", "asgi"] = Field(
+        "auto", description="Carrier of websockets: picows is the fast one, auto takes it where it is installed."
+    )
     transports: tuple[Literal["polling", "websocket"], ...] = Field(
         ("polling", "websocket"), min_length=1, description="Carriers that clients may use."
     )
@@ -63,6 +78,12 @@ class ServerSettings(_Table):
         20.0, description="Seconds that running calls have to end when the server is told to stop."
     )
 
+    @model_validator(mode="after")
+    def _key_has_certificate(self) -> ServerSettings:
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise ValueError("tls_key needs tls_certificate")
+        return self
+
     @field_validator("path")
     @classmethod
     def _absolute(cls, value: str) -> str:
@@ -75,6 +96,15 @@ class Limits(_Table):
     """`[limits]`: what one client may ask for."""
 
     message_size: Bytes = Field(1_000_000, description="Bytes of one message from a client.")
+    fragments: Count = Field(1024, description="Frames of one message.")
+    header_size: Bytes = Field(64 * 1024, description="Bytes of the head of an HTTP request.")
+    headers: Count = Field(100, description="Headers of an HTTP request.")
+    request_timeout: Seconds = Field(
+        10.0,
+        description="Seconds for the head of an HTTP request, and for its body before it must bring 1 kB a second.",
+    )
+    backlog: Bytes = Field(1024 * 1024, description="Bytes that may wait for a client which does not read.")
+    backlog_timeout: Seconds = Field(20.0, description="Seconds that a client may be behind with reading.")
     unpacked_size: Bytes = Field(4 * 1024 * 1024, description="Bytes that `data` or an envelope may unpack to.")
     unpack_ratio: Count = Field(100, description="Unpacked bytes per packed byte, past the first 64 KiB unpacked.")
     depth: int = Field(64, gt=0, le=128, description="Arrays and objects inside one another.")
@@ -87,6 +117,8 @@ class Limits(_Table):
     threads: Count = Field(8, description="Worker threads of one plugin, for its plain functions.")
     auth_size: Bytes = Field(16 * 1024, description="Bytes of the CONNECT packet, before anybody knows who it is.")
     auth_timeout: Seconds = Field(5.0, description="Seconds that authentication may take.")
+    pending: Count = Field(1000, description="Clients that have not said CONNECT yet.")
+    buffers_timeout: Seconds = Field(10.0, description="Seconds that the Buffers of a message have to follow it.")
     connect_timeout: Seconds = Field(10.0, description="Seconds that a client has to say CONNECT.")
 
     @property

@@ -9,6 +9,7 @@ from tests.interop.scenario import Scenario, Step, answer, call, cancel, emit, e
 
 ECHO = "api.services.test.echo"
 REVERSE = "api.services.test.reverse"
+SLEEP = "api.services.test.sleep"
 FAIL = "api.services.test.fail"
 BUFFERS = "api.probe.buffers"
 IN_TURN = "api.probe.inTurn"
@@ -124,9 +125,9 @@ WITH_ACK = [
         "each entry counts as a call in flight",
         *(start(f"{n}", {"event": "api.probe.waits", "id": n}) for n in range(60)),
         call(
-            [_echo(n) for n in range(6)],
+            [{"event": SLEEP, "data": {"seconds": 0}} for _ in range(6)],
             [
-                *({"data": n} for n in range(4)),
+                *[{"data": {"seconds": 0.0}}] * 4,
                 *[error("resource_exhausted", r"^64 calls .*\(limits\.calls\)", retry_after=1000)] * 2,
             ],
         ),

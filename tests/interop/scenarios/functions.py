@@ -418,7 +418,7 @@ WHO = [
         "another namespace than /",
         "8",
         namespace="/admin",
-        refused={"message": "Invalid namespace", "data": {"code": "not_found"}},
+        refused={"message": "Invalid namespace"},
     ),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -59,16 +60,19 @@ class Address:
         """Return the address that was given, or else the one that the configuration says.
 
         Raises:
-            NobodyThere: The configuration leaves the port to the system.
+            NobodyThere: The configuration leaves the port to the system, or says a Unix socket.
         """
         if target.url is not None:
             parts = urlsplit(target.url)
             return cls(f"{parts.scheme}://{parts.netloc}", parts.path or settings.path, target.token)
+        if settings.unix is not None:
+            raise NobodyThere("server.unix is set, and commands speak over TCP only", "give an address with --url")
         if settings.port == 0:
             raise NobodyThere("server.port is 0, so nobody knows where the server is", "give its address with --url")
         host = _HERE.get(settings.host, settings.host)
-        url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-        return cls(url, settings.path, target.token)
+        scheme = "http" if settings.tls_certificate is None else "https"
+        host = f"[{host}]" if ":" in host else host
+        return cls(f"{scheme}://{host}:{settings.port}", settings.path, target.token)
 
 
 class RemoteError(JackfieldError):
@@ -219,7 +223,13 @@ async def _let_in(address: Address, session: object, listener: Listener | None) 
         except Exception as error:  # noqa: BLE001 - what is no Socket.IO server makes the client raise anything
             if refusals:
                 raise Refused(address.url, refusals[0]) from None
-            reason = _in_short(error)
+            cause = _first_cause(error)
+            if isinstance(cause, ssl.SSLCertVerificationError):
+                raise RemoteError(
+                    f"{address.url} shows a certificate that is not trusted ({cause.verify_message})",
+                    "name the file of one that vouches for it in the variable SSL_CERT_FILE",
+                ) from None
+            reason = _in_short(cause)
     raise RemoteError(f"what answers at {address.url}{address.path} is no jackfield server ({reason})")
 
 
@@ -260,8 +270,12 @@ def _reply(said: tuple[Any, ...]) -> dict[str, Any]:
     return reply
 
 
-def _in_short(error: BaseException) -> str:
+def _first_cause(error: BaseException) -> BaseException:
     while (below := error.__cause__ or error.__context__) is not None:
         error = below
+    return error
+
+
+def _in_short(error: BaseException) -> str:
     # Engine.IO's errors carry more than the sentence.
     return str(error.args[0]) if error.args and isinstance(error.args[0], str) else str(error) or type(error).__name__

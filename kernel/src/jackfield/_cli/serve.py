@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,9 +21,7 @@ from jackfield._cli import EXIT_START_FAILED
 from jackfield._cli.options import config_option, json_option
 from jackfield._cli.terminal import fail
 from jackfield._errors import StartError
-from jackfield._kernel import JackfieldKernel, run
 from jackfield._settings import Settings, load
-from jackfield._transport.server import implementations
 
 _LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
 
@@ -30,17 +29,38 @@ _LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
 @click.command("serve")
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
+@click.option("--fd", type=click.IntRange(0), help="Descriptor of a socket that was handed over, to listen on.")
+@click.option("--workers", type=click.IntRange(1), default=1, help="Processes that serve, side by side; 1 if left out.")
+@click.option("--reload", is_flag=True, help="Start anew when a Python or TOML file in this folder changes.")
+@click.option(
+    "--ready-fd", type=click.IntRange(0), help="Descriptor to write the line of --json to, and close, when it is ready."
+)
 @config_option
 @json_option
-def command(host: str | None, port: int | None, config: Path | None, as_json: bool) -> None:
+def command(
+    host: str | None,
+    port: int | None,
+    fd: int | None,
+    workers: int,
+    reload: bool,
+    ready_fd: int | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
     """Start the server. SIGTERM and Ctrl+C let running calls end; a second one does not wait."""
+    if fd is not None and (host, port) != (None, None):
+        raise click.UsageError("--fd excludes --host and --port: the socket is bound already.")
+    if reload and workers > 1:
+        raise click.UsageError("--reload runs one worker.")
     try:
         settings = load(config, {"server": {"host": host, "port": port}})
         logging.basicConfig(level=settings.log.level.upper(), format=_LOG_FORMAT, stream=sys.stderr)
         logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
-        kernel = JackfieldKernel(settings)
-        kernel.load()
-        run(kernel, lambda: _announce(kernel, settings, as_json=as_json))
+        announcement = _Announcement(settings, workers, ready_fd, as_json=as_json)
+        if reload or workers > 1:
+            _supervise(settings, fd, config, announcement)
+        else:
+            _serve(settings, fd, announcement)
     except StartError as error:
         fail(error.faults, EXIT_START_FAILED)
     except KeyboardInterrupt:
@@ -48,24 +68,93 @@ def command(host: str | None, port: int | None, config: Path | None, as_json: bo
     _leave()
 
 
-def _announce(kernel: JackfieldKernel, settings: Settings, *, as_json: bool) -> None:
-    live = implementations()
-    if as_json:
-        click.echo(json.dumps({"url": kernel.url, **live, "plugins": [asdict(info) for info in kernel.plugins()]}))
-    else:
+def _serve(settings: Settings, fd: int | None, announcement: _Announcement) -> None:
+    from jackfield._kernel import JackfieldKernel, run
+    from jackfield._transport.server import implementations
+
+    kernel = JackfieldKernel(settings)
+    kernel.load()
+    live = implementations(settings.server.websocket)
+    run(
+        kernel,
+        lambda: announcement({"url": kernel.url, **live, "plugins": [asdict(info) for info in kernel.plugins()]}),
+        fd,
+    )
+
+
+def _supervise(settings: Settings, fd: int | None, config: Path | None, announcement: _Announcement) -> None:
+    import asyncio
+
+    from jackfield._cli.supervise import CannotStart, Reloader, Workers, worker_command
+    from jackfield._transport.listener import listening
+
+    workers = announcement.workers
+    if workers > 1 and "polling" in settings.server.transports:
+        raise StartError(
+            [
+                f"--workers {workers}: the requests of a client that polls would meet a different worker each time; "
+                'set server.transports = ["websocket"], or run one server for each port behind a proxy that keeps '
+                "each client with one of them"
+            ]
+        )
+    with listening(settings.server, fd) as listener:
+        arguments = [] if config is None else ["--config", str(config)]
+        start = (worker_command(arguments), listener.fileno(), announcement)
+        watched = [Path.cwd(), *([settings.file] if settings.file else [])]
+        try:
+            asyncio.run((Workers(*start, workers) if workers > 1 else Reloader(*start, watched)).run())
+        except CannotStart as error:
+            if error.status != EXIT_START_FAILED:
+                raise StartError([str(error)]) from None
+            sys.exit(EXIT_START_FAILED)  # the worker has said why
+
+
+class _Announcement:
+    """Says that clients can connect, for people or for programs.
+
+    Args:
+        settings: The configuration.
+        workers: How many processes serve.
+        ready_fd: A descriptor to say it on, in the place of standard output.
+        as_json: Whether to say it in JSON.
+    """
+
+    def __init__(self, settings: Settings, workers: int, ready_fd: int | None, *, as_json: bool) -> None:
+        self.workers = workers
+        self._settings = settings
+        self._ready_fd = ready_fd
+        self._as_json = as_json
+
+    def __call__(self, said: dict[str, Any]) -> None:
+        """Say it.
+
+        Args:
+            said: What the line of `--json` holds.
+        """
+        if self._ready_fd is not None:
+            with open(self._ready_fd, "w", encoding="utf-8") as pipe:
+                pipe.write(f"{json.dumps(said)}\n")
+        elif self._as_json:
+            click.echo(json.dumps(said))
+        else:
+            self._write(said)
+        sys.stdout.flush()
+
+    def _write(self, said: dict[str, Any]) -> None:
         parts = [
             f"Python {platform.python_version()}",
             f"uvicorn {version('uvicorn')}",
-            f"websocket: {live['websocket']}",
-            f"loop: {live['loop']}",
+            f"websocket: {said['websocket']}",
+            f"loop: {said['loop']}",
+            *([f"{self.workers} workers"] if self.workers > 1 else []),
         ]
-        click.echo(f"  {click.style('jackfield', bold=True)} {kernel.version}   {' · '.join(parts)}")
-        for number, line in enumerate(plugin_lines(kernel.plugins())):
+        click.echo(f"  {click.style('jackfield', bold=True)} {version('jackfield')}   {' · '.join(parts)}")
+        for number, line in enumerate(plugin_lines([PluginInfo(**plugin) for plugin in said["plugins"]])):
             click.echo(f"  {'' if number else 'plugins':<9} {line}")
-        source = str(settings.file) if settings.file else "defaults (`jackfield config init` writes a file)"
+        file = self._settings.file
+        source = str(file) if file else "defaults (`jackfield config init` writes a file)"
         click.echo(f"  config    {source}")
-        click.echo(f"  ready     {click.style(kernel.url, bold=True)}   (Ctrl+C stops)")
-    sys.stdout.flush()
+        click.echo(f"  ready     {click.style(said['url'], bold=True)}   (Ctrl+C stops)")
 
 
 def plugin_lines(plugins: Sequence[PluginInfo]) -> list[str]:

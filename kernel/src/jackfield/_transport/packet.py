@@ -3,7 +3,10 @@
 Strict: what a stock client would not send is a `PacketError`, and its connection is to be closed. An event
 whose argument merely passes a limit is `Unreadable`: it can be answered, so the connection stays.
 
-    <type>[<attachments>-][/<namespace>,][<ack id>][<JSON>]
+    4<type>[<attachments>-][/<namespace>,][<ack id>][<JSON>]
+
+Text is bytes, as it was on the wire, with Engine.IO's digit for a message in front. The id of an acknowledgement that a
+client asks for is kept as it wrote it: nobody here counts with it.
 """
 
 from __future__ import annotations
@@ -23,8 +26,10 @@ RESERVED: Final = frozenset(
 )
 """Event names that belong to Socket.IO itself; a client that emits one is no stock client."""
 
-_HEADER: Final = re.compile(r"([0-6])(?:(\d{1,3})-)?(?:(/[^,]{0,255}),)?(\d{1,16})?(?=[\[{\"]|\Z)", re.ASCII)
+_HEADER: Final = re.compile(rb"4([0-6])(?:(\d{1,3})-)?(?:(/[^,]{0,255}),)?(\d{1,16})?(?=[\[{\"]|\Z)")
 _CONNECT, _DISCONNECT, _EVENT, _ACK, _CONNECT_ERROR, _BINARY_EVENT, _BINARY_ACK = range(7)
+_LONGEST_QUICK_ACK: Final = 15
+_PREFIX: Final = len(b"42")
 
 
 class PacketError(Exception):
@@ -48,12 +53,11 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The client emits an event."""
+    """The client emits an event: its name, and its arguments."""
 
     namespace: str
-    name: str
-    arguments: list[Value]
-    ack: int | None
+    event: list[Value]
+    ack: bytes | None
     buffers: bool
 
 
@@ -71,7 +75,7 @@ class Unreadable:
     """An event whose argument passes a limit of the codec."""
 
     namespace: str
-    ack: int | None
+    ack: bytes | None
     error: CodecError
 
 
@@ -84,7 +88,7 @@ class _Pending:
 
     kind: int
     namespace: str
-    ack: int | None
+    ack: bytes | None
     value: Value | CodecError
     missing: int
     size: int
@@ -104,14 +108,36 @@ class Decoder:
         self._max_size = max_size
         self._pending: _Pending | None = None
 
-    def feed(self, message: str | bytes) -> Packet | None:
-        """Take one Engine.IO message, and return the packet that it completes, if it completes one.
+    @property
+    def waiting(self) -> bool:
+        """Whether Buffers are missing."""
+        return self._pending is not None
+
+    def event(self, message: bytes) -> tuple[list[Value], bytes | None] | None:
+        """Return name and arguments of the plainest packet, an event in `/` without Buffers, and its id.
+
+        None means that it is another packet, or a faulty one: `text` tells.
+        """
+        if message[1:2] != b"2" or self._pending is not None:
+            return None
+        start = message.find(b"[", _PREFIX, _PREFIX + _LONGEST_QUICK_ACK + 1)
+        ack = message[_PREFIX:start]
+        if start < 0 or (ack and not ack.isdigit()):
+            return None
+        try:
+            value = _json.loads(message[start:], self._max_depth)
+        except (JsonSyntaxError, CodecError):
+            return None
+        if type(value) is list and value and type(value[0]) is str and value[0] not in RESERVED:
+            return value, ack or None
+        return None
+
+    def text(self, message: bytes) -> Packet | None:
+        """Take a message of text, and return the packet that it completes, if it completes one.
 
         Raises:
             PacketError: The client breaks the protocol.
         """
-        if isinstance(message, bytes):
-            return self._attach(message)
         if self._pending is not None:
             raise PacketError("text while Buffers are missing")
         header = _HEADER.match(message)
@@ -119,16 +145,16 @@ class Decoder:
             raise PacketError("no packet header")
         kind = int(header[1])
         attachments = int(header[2] or 0)
-        namespace = (header[3] or "/").partition("?")[0]
-        ack = int(header[4]) if header[4] else None
-        if ack is not None and ack > MAX_SAFE_INTEGER:
+        ack = header[4]
+        if ack is not None and int(ack) > MAX_SAFE_INTEGER:
             raise PacketError("an id beyond 2^53-1")
         self._check_header(kind, header[2], attachments, ack)
         value: Value | CodecError
         try:
-            text = message[header.end() :].encode()
+            namespace = (header[3] or b"/").partition(b"?")[0].decode()
+            text = message[header.end() :]
             value = _json.loads(text, self._max_depth) if text else None
-        except (JsonSyntaxError, UnicodeEncodeError):
+        except (JsonSyntaxError, UnicodeDecodeError):
             raise PacketError("no JSON") from None
         except CodecError as error:
             if kind not in (_EVENT, _BINARY_EVENT):
@@ -140,7 +166,7 @@ class Decoder:
             return None
         return found
 
-    def _check_header(self, kind: int, announced: str | None, attachments: int, ack: int | None) -> None:
+    def _check_header(self, kind: int, announced: bytes | None, attachments: int, ack: bytes | None) -> None:
         if kind in (_BINARY_EVENT, _BINARY_ACK):
             if not 1 <= attachments <= MAX_BUFFERS:
                 raise PacketError(f"{attachments} Buffers; 1 to {MAX_BUFFERS} are allowed")
@@ -151,7 +177,12 @@ class Decoder:
         if ack is not None and kind in (_CONNECT, _DISCONNECT):
             raise PacketError("an id where none belongs")
 
-    def _attach(self, message: bytes) -> Packet | None:
+    def buffer(self, message: bytes) -> Packet | None:
+        """Take a Buffer, and return the packet that it completes, if it completes one.
+
+        Raises:
+            PacketError: The client breaks the protocol.
+        """
         pending = self._pending
         if pending is None:
             raise PacketError("a Buffer that nobody announced")
@@ -168,38 +199,48 @@ class Decoder:
         return _packet(pending.kind, pending.namespace, pending.ack, value, buffers=True)
 
 
-def connected(namespace: str, sid: str) -> str:
+Encoded: TypeAlias = tuple[bytes, tuple[bytes, ...]]
+"""A packet on its way out: its text, and the Buffers that follow it."""
+
+
+def connected(namespace: str, sid: str) -> bytes:
     """Return the packet that lets a client in."""
-    return f"{_CONNECT}{_prefix(namespace)}{orjson.dumps({'sid': sid}).decode()}"
+    return b"4%d%b%b" % (_CONNECT, _prefix(namespace), orjson.dumps({"sid": sid}))
 
 
-def refused(namespace: str, message: str, data: dict[str, object]) -> str:
+def refused(namespace: str, message: str, data: dict[str, object] | None = None) -> bytes:
     """Return the packet that keeps a client out."""
-    return f"{_CONNECT_ERROR}{_prefix(namespace)}{orjson.dumps({'message': message, 'data': data}).decode()}"
+    reason = {"message": message} if data is None else {"message": message, "data": data}
+    return b"4%d%b%b" % (_CONNECT_ERROR, _prefix(namespace), orjson.dumps(reason))
 
 
-def event(name: str, payload: Json, ack: int | None = None) -> list[str | bytes]:
-    """Return the messages of an event with one argument, in the namespace `/`."""
-    text = b"[" + orjson.dumps(name) + b"," + payload.text + b"]"
-    return _messages(_EVENT, _BINARY_EVENT, ack, text, payload.buffers)
+def event(name: str, payload: Json, ack: int | None = None) -> Encoded:
+    """Return an event with one argument, in the namespace `/`."""
+    return emission(Json(b"[" + orjson.dumps(name) + b"," + payload.text + b"]", payload.buffers), "/", ack)
 
 
-def acknowledgement(ack: int, payload: Json) -> list[str | bytes]:
-    """Return the messages that acknowledge an event, in the namespace `/`."""
-    return _messages(_ACK, _BINARY_ACK, ack, b"[" + payload.text + b"]", payload.buffers)
+def emission(event: Json, namespace: str, ack: int | None = None) -> Encoded:
+    """Return an event in any namespace, from the array of its name and its arguments."""
+    number = b"" if ack is None else b"%d" % ack
+    if event.buffers:
+        head = b"4%d%d-%b%b" % (_BINARY_EVENT, len(event.buffers), _prefix(namespace), number)
+    else:
+        head = b"4%d%b%b" % (_EVENT, _prefix(namespace), number)
+    return head + event.text, event.buffers
 
 
-def _messages(plain: int, binary: int, ack: int | None, text: bytes, buffers: tuple[bytes, ...]) -> list[str | bytes]:
-    number = "" if ack is None else str(ack)
-    head = f"{binary}{len(buffers)}-{number}" if buffers else f"{plain}{number}"
-    return [head + text.decode(), *buffers]
+def acknowledgement(ack: bytes, payload: Json) -> Encoded:
+    """Return the acknowledgement of an event, in the namespace `/`."""
+    if payload.buffers:
+        return b"4%d%d-%b[%b]" % (_BINARY_ACK, len(payload.buffers), ack, payload.text), payload.buffers
+    return b"43" + ack + b"[" + payload.text + b"]", ()
 
 
-def _prefix(namespace: str) -> str:
-    return "" if namespace == "/" else f"{namespace},"
+def _prefix(namespace: str) -> bytes:
+    return b"" if namespace == "/" else namespace.encode() + b","
 
 
-def _packet(kind: int, namespace: str, ack: int | None, value: Value | CodecError, *, buffers: bool) -> Packet:
+def _packet(kind: int, namespace: str, ack: bytes | None, value: Value | CodecError, *, buffers: bool) -> Packet:
     if isinstance(value, CodecError):
         return Unreadable(namespace, ack, value)
     if kind == _CONNECT:
@@ -209,11 +250,11 @@ def _packet(kind: int, namespace: str, ack: int | None, value: Value | CodecErro
     if kind == _DISCONNECT and value is None:
         return Disconnect(namespace)
     if kind in (_ACK, _BINARY_ACK) and isinstance(value, list):
-        return Ack(namespace, cast(int, ack), value)
+        return Ack(namespace, int(cast(bytes, ack)), value)
     if kind in (_EVENT, _BINARY_EVENT) and isinstance(value, list) and value and isinstance(value[0], str):
         if value[0] in RESERVED:
             raise PacketError("a reserved event name")
-        return Event(namespace, value[0], value[1:], ack, buffers)
+        return Event(namespace, value, ack, buffers)
     raise PacketError("a packet that a client does not send")
 
 

@@ -1,4 +1,4 @@
-"""uvicorn, with our hand on its start and its stop."""
+"""uvicorn, with our hand on its protocols, its start and its stop."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
-from typing import Final
+from typing import Any, Final, Literal, cast
 
 import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from jackfield._errors import StartError
 from jackfield._settings import Limits, ServerSettings
 from jackfield._throttle import QUIET
-from jackfield._transport.border import Border
+from jackfield._transport import http, tls
+from jackfield._transport.asgi import ABORT, Application
+from jackfield._transport.engine import Engine
+from jackfield._transport.listener import address, listen
 
 _BACKLOG: Final = 2048
 _GOODBYE: Final = 2
@@ -28,23 +32,34 @@ class HttpServer:
     Args:
         settings: Where to listen.
         limits: The limits of the protocol.
-        border: The Socket.IO server.
+        engines: The Engine.IO servers, each on the path of its own settings.
+        listener: A socket that listens already, in the place of one that the settings describe.
+
+    Raises:
+        StartError: It cannot listen, or not with this certificate.
     """
 
-    def __init__(self, settings: ServerSettings, limits: Limits, border: Border) -> None:
+    def __init__(
+        self, settings: ServerSettings, limits: Limits, *engines: Engine, listener: socket.socket | None = None
+    ) -> None:
         logging.getLogger("uvicorn.error").addFilter(QUIET)
-        self._sockets = _listen(settings)
+        self._settings = settings
+        certificate, key = settings.tls_certificate, settings.tls_key
+        context = None if certificate is None else tls.server_context(certificate, key)
+        self._socket = listen(settings) if listener is None else listener
         self._task: asyncio.Task[None] | None = None
         self._server = _Server(
             uvicorn.Config(
-                border.app,
+                Application(engines),
                 interface="asgi3",
                 loop="none",
-                http="auto",
-                ws="websockets-sansio",
+                http=http.make_protocol(limits),
+                ws=_websocket_protocol(settings, limits, engines),
                 ws_max_size=limits.message_size,
                 ws_ping_interval=None,  # Engine.IO has pings of its own
                 ws_per_message_deflate=False,
+                h11_max_incomplete_event_size=limits.header_size,
+                ssl_context_factory=None if context is None else lambda *_: context,
                 lifespan="off",
                 log_config=None,
                 access_log=False,  # the path holds session ids, which are secrets
@@ -54,21 +69,26 @@ class HttpServer:
                 timeout_graceful_shutdown=_GOODBYE,
             )
         )
+        self._server.config.load()
 
     @property
     def url(self) -> str:
         """Where clients connect; the port is the real one, whatever was asked for."""
-        host, port = self._sockets[0].getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return address(self._socket, tls=self._settings.tls_certificate is not None)
 
     async def start(self) -> None:
         """Accept connections; returns when the server does."""
-        self._task = asyncio.get_running_loop().create_task(self._server.serve(self._sockets), name="http")
+        self._task = asyncio.get_running_loop().create_task(self._server.serve([self._socket]), name="http")
         listening = asyncio.ensure_future(self._server.listening.wait())
         await asyncio.wait([self._task, listening], return_when=asyncio.FIRST_COMPLETED)
         listening.cancel()
         if self._task.done():
             self._task.result()
+
+    def stop_listening(self) -> None:
+        """Accept no more connections; those that are open stay so."""
+        for server in self._server.servers:
+            server.close()
 
     async def stop(self) -> None:
         """Close every connection, websockets with 1012, and return when that is done."""
@@ -96,28 +116,52 @@ class _Server(uvicorn.Server):
         yield
 
 
-def implementations() -> dict[str, str]:
+class _AsgiProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's websocket: fragments are counted, and the application can cut the connection off."""
+
+    max_fragments: int
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        if hasattr(self, "scope"):
+            cast(dict[str, Any], self.scope["extensions"])[ABORT] = self.transport.abort
+
+    def handle_cont(self, event: Any) -> None:
+        if len(self.frames) >= self.max_fragments:
+            self.conn.fail(1008, "too many fragments")
+            self.handle_parser_exception()
+            return
+        super().handle_cont(event)
+
+
+def implementations(setting: Literal["auto", "picows", "asgi"] = "auto") -> dict[str, str]:
     """Return which implementations are live: `websocket`, `http`, `loop`."""
     return {
-        "websocket": "websockets",
-        "http": "httptools" if find_spec("httptools") else "h11",
+        "websocket": "picows" if _is_fast(setting) else "asgi",
+        "http": http.implementation(),
         "loop": "uvloop" if find_spec("uvloop") else "asyncio",
     }
 
 
-def _listen(settings: ServerSettings) -> list[socket.socket]:
-    where = f"{settings.host}:{settings.port}"
+def _is_fast(setting: Literal["auto", "picows", "asgi"]) -> bool:
+    if setting == "auto":
+        return find_spec("picows") is not None
+    return setting == "picows"
+
+
+def _websocket_protocol(settings: ServerSettings, limits: Limits, engines: Sequence[Engine]) -> Any:
+    class AsgiProtocol(_AsgiProtocol):
+        max_fragments = limits.fragments
+
+    if not _is_fast(settings.websocket):
+        return AsgiProtocol
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise StartError([f"cannot listen on {where}: {error.strerror} (server.host)"]) from None
-    family, _, _, _, address = found[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise StartError([f"cannot listen on {where}: {error.strerror} (server.host, server.port)"]) from None
-    listener.setblocking(False)
-    return [listener]
+        from jackfield._transport.fast import Door  # noqa: PLC0415 - picows may be missing
+    except ImportError:
+        raise StartError(["picows is not installed: pip install picows (server.websocket)"]) from None
+    by_path = {engine.settings.path: engine for engine in engines}
+
+    def make(config: uvicorn.Config, server_state: Any, app_state: dict[str, Any]) -> Door:
+        return Door(by_path, lambda: AsgiProtocol(config, server_state, app_state), server_state.connections)
+
+    return make

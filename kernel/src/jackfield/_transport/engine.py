@@ -1,0 +1,250 @@
+"""The Engine.IO server: which sessions there are, and who may open one.
+
+To python-socketio it is what `engineio.AsyncServer` is: the methods that it and its client managers call are here,
+under the names that they call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final, TypeAlias
+
+from jackfield._settings import Limits, ServerSettings
+from jackfield._throttle import Throttle
+from jackfield._transport import eio
+from jackfield._transport.eio import Machine, Phase, Refused, Terms
+from jackfield._transport.peer import SERVER_CLOSED, Candidate, Peer, Reader, Receiver, Wire
+from jackfield._transport.request import Request
+
+Handler: TypeAlias = Callable[..., Awaitable[object]]
+
+_RETRY_AFTER: Final = "5"
+_FAREWELL: Final = 2.0
+"""Seconds that polls have to fetch the last packets of a server that goes away."""
+
+log: Final = logging.getLogger("jackfield.transport")
+
+
+class Engine:
+    """Engine.IO sessions, whatever carries them.
+
+    Args:
+        settings: Where the server listens, and to whom.
+        limits: The limits of the protocol.
+
+    Attributes:
+        sockets: The sessions by their ids.
+        receiver: Makes who is told what the client of a new session says.
+    """
+
+    async_mode: Final = "asgi"
+
+    def __init__(self, settings: ServerSettings, limits: Limits) -> None:
+        self.settings = settings
+        self.limits = limits
+        self.sockets: dict[str, Peer] = {}
+        self.receiver: Callable[[Peer], Receiver] = self._make_receiver
+        self.handlers: dict[str, Handler] = {}
+        self._terms = Terms(settings.ping_interval, settings.ping_timeout, limits.message_size)
+        self._origins = frozenset(settings.cors_origins)
+        self._pending: set[Peer] = set()
+        self._left = asyncio.Event()
+        self._throttle = Throttle()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # What carriers ask.
+
+    def cors_headers(self, origin: str | None) -> dict[str, str]:
+        """Return what a browser is told of a page's rights.
+
+        Raises:
+            Refused: A page of this origin may not connect.
+        """
+        if origin is None:
+            return {}
+        if "*" in self._origins:
+            return {"access-control-allow-origin": origin}
+        if origin not in self._origins:
+            raise eio.forbidden("Pages of this origin may not connect (server.cors_origins)")
+        return {"access-control-allow-origin": origin, "access-control-allow-credentials": "true"}
+
+    def open(self, request: Request, wire: Wire | None = None) -> Peer:
+        """Open a session, and greet the client.
+
+        Raises:
+            Refused: Too many clients are about to connect.
+        """
+        self._check_room()
+        websocket = wire is not None
+        machine = Machine(secrets.token_urlsafe(15), self._terms, asyncio.get_running_loop().time, websocket=websocket)
+        peer = Peer(
+            machine,
+            request,
+            backlog=self.limits.backlog,
+            patience=self.limits.backlog_timeout,
+            gone=self._gone,
+        )
+        peer.receiver = self.receiver(peer)
+        self.sockets[machine.sid] = peer
+        self._pending.add(peer)
+        greeting = machine.greeting(upgrades=not websocket and "websocket" in self.settings.transports)
+        if wire is not None:
+            peer.carried_by(wire)
+            wire.text(greeting)
+        else:
+            machine.queue(greeting)
+        return peer
+
+    def session(self, sid: str, request: Request) -> Peer:
+        """Return the session that a request belongs to.
+
+        Raises:
+            Refused: There is none, or the request does not show what opened it.
+        """
+        peer = self.sockets.get(sid)
+        if peer is None:
+            raise eio.unknown_session()
+        if not request.speaks_for(peer.request):
+            raise eio.forbidden("The session belongs to somebody else")
+        return peer
+
+    def admit_websocket(self, request: Request) -> Callable[[Wire], Reader]:
+        """Return how to attach the websocket that a request asks for.
+
+        Raises:
+            Refused: It is not to be had.
+        """
+        transport, sid = eio.read_query(request.query, self.settings.transports)
+        if transport != "websocket":
+            raise eio.bad_request()
+        if sid is None:
+            self._check_room()
+            return lambda wire: self.open(request, wire)
+        peer = self.session(sid, request)
+        if peer.machine.phase is not Phase.POLLING:
+            raise eio.bad_request("Another websocket carries the session")
+        return lambda wire: Candidate(peer, wire)
+
+    def settled(self, peer: Peer) -> None:
+        """Take note that a client has come to stay."""
+        self._pending.discard(peer)
+
+    def refused(self, what: str) -> None:
+        """Log that something was refused, once a second for each `what`."""
+        if self._throttle.ready(what):
+            log.info("a client's request was refused: %s", what)
+
+    async def close_polls(self) -> None:
+        """End every session that is not carried by a websocket, and wait a moment for polls to fetch what is left."""
+        for peer in list(self.sockets.values()):
+            if peer.wire is None:
+                peer.close()
+        end = asyncio.get_running_loop().time() + _FAREWELL
+        while any(peer.wire is None for peer in self.sockets.values()):
+            self._left.clear()
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._left.wait()
+            except TimeoutError:
+                return
+
+    # What python-socketio calls.
+
+    def on(self, event: str, handler: Handler) -> None:
+        """Register who is told of `connect`, `message` or `disconnect` where nobody else makes receivers."""
+        self.handlers[event] = handler
+
+    async def send(self, sid: str, data: str | bytes) -> None:
+        """Send a message to one client, which may have gone."""
+        peer = self.sockets.get(sid)
+        if peer is None:
+            return
+        if isinstance(data, str):
+            peer.send(eio.MESSAGE + data.encode())
+        elif peer.wire is None:
+            peer.queue(eio.encode_buffer(data))
+        else:
+            peer.wire.buffer(data)
+
+    async def disconnect(self, sid: str) -> None:
+        """Close a session."""
+        peer = self.sockets.get(sid)
+        if peer is not None:
+            peer.close()
+
+    def transport(self, sid: str) -> str:
+        """Return what carries a session: `polling` or `websocket`."""
+        return "websocket" if self.sockets[sid].machine.phase is Phase.WEBSOCKET else "polling"
+
+    def generate_id(self) -> str:
+        """Return an id that nobody can guess."""
+        return secrets.token_urlsafe(15)
+
+    def start_background_task(
+        self, target: Callable[..., Coroutine[Any, Any, object]], *args: object, **kwargs: object
+    ) -> asyncio.Task[object]:
+        """Run a coroutine function on its own."""
+        task = asyncio.get_running_loop().create_task(target(*args, **kwargs))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def sleep(self, seconds: float = 0) -> None:
+        """Wait for so many seconds."""
+        await asyncio.sleep(seconds)
+
+    def create_event(self) -> asyncio.Event:
+        """Return an event of this event loop."""
+        return asyncio.Event()
+
+    async def shutdown(self) -> None:
+        """Close every session."""
+        for peer in list(self.sockets.values()):
+            peer.close(SERVER_CLOSED)
+
+    def _check_room(self) -> None:
+        if len(self._pending) >= self.limits.pending:
+            self.refused("too many clients are about to connect (limits.pending)")
+            raise Refused(503, 3, "Too many clients are about to connect; try again", {"retry-after": _RETRY_AFTER})
+
+    def _gone(self, peer: Peer) -> None:
+        self.sockets.pop(peer.sid, None)
+        self._pending.discard(peer)
+        self._left.set()
+
+    def _make_receiver(self, peer: Peer) -> Receiver:
+        return _Handlers(self, peer)
+
+
+class _Handlers:
+    """Tells registered handlers, one after the other, where Engine.IO is all that is served."""
+
+    def __init__(self, engine: Engine, peer: Peer) -> None:
+        self._engine = engine
+        self._sid = peer.sid
+        self._last: asyncio.Task[object] | None = None
+        engine.settled(peer)
+        self._tell("connect", {})
+
+    def text(self, data: bytes) -> None:
+        self._tell("message", data[1:].decode())
+
+    def buffer(self, data: bytes) -> None:
+        self._tell("message", data)
+
+    def closed(self, reason: str) -> None:
+        self._tell("disconnect", reason)
+
+    def _tell(self, event: str, argument: str | bytes | Mapping[str, str]) -> None:
+        handler = self._engine.handlers.get(event)
+        if handler is not None:
+            self._last = self._engine.start_background_task(_after, self._last, handler, self._sid, argument)
+
+
+async def _after(before: asyncio.Task[object] | None, handler: Handler, *arguments: object) -> None:
+    if before is not None:
+        await asyncio.wait([before])
+    await handler(*arguments)

@@ -1,0 +1,129 @@
+"""The listening socket: bound as the settings say, or handed over by whoever started the process."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from jackfield._errors import StartError
+from jackfield._settings import ServerSettings
+
+_KNOCK: Final = 1.0
+"""Seconds that somebody who listens on a Unix socket has to let a connection in."""
+
+
+@contextlib.contextmanager
+def listening(settings: ServerSettings, fd: int | None = None) -> Iterator[socket.socket]:
+    """Hold the listening socket until the block ends; the file of a Unix socket made for it goes with it.
+
+    Args:
+        settings: Where to listen.
+        fd: The descriptor of a socket that was handed over, in the place of what the settings say.
+
+    Raises:
+        StartError: There is no listening there.
+    """
+    listener = listen(settings) if fd is None else _handed_over(fd)
+    file = settings.unix if fd is None else None
+    made = os.stat(file) if file is not None else None
+    try:
+        yield listener
+    finally:
+        listener.close()
+        if file is not None and made is not None:
+            _remove(file, made)
+
+
+def listen(settings: ServerSettings) -> socket.socket:
+    """Return a socket that is bound as the settings say.
+
+    Raises:
+        StartError: It cannot be.
+    """
+    listener = _listen_tcp(settings) if settings.unix is None else _listen_unix(settings.unix)
+    listener.setblocking(False)
+    return listener
+
+
+def address(listener: socket.socket, *, tls: bool) -> str:
+    """Return where clients connect; the port is the real one, whatever was asked for."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
+    scheme = "https" if tls else "http"
+    host, port = listener.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _handed_over(fd: int) -> socket.socket:
+    try:
+        listener = socket.socket(fileno=fd)
+    except OSError as error:
+        raise StartError([f"cannot listen on descriptor {fd}: {error.strerror} (--fd)"]) from None
+    if listener.type != socket.SOCK_STREAM or listener.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+        listener.detach()
+        raise StartError([f"cannot listen on descriptor {fd}: it is no socket for TCP or a Unix stream (--fd)"])
+    listener.setblocking(False)
+    return listener
+
+
+def _listen_tcp(settings: ServerSettings) -> socket.socket:
+    where = f"{settings.host}:{settings.port}"
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise StartError([f"cannot listen on {where}: {error.strerror} (server.host)"]) from None
+    family, _, _, _, bound = found[0]
+    try:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:  # a family that this machine does not have
+        raise StartError([f"cannot listen on {where}: {error.strerror} (server.host)"]) from None
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(bound)
+    except OSError as error:
+        listener.close()
+        raise StartError([f"cannot listen on {where}: {error.strerror} (server.host, server.port)"]) from None
+    return listener
+
+
+def _listen_unix(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _make_way(path)
+        listener.bind(os.fspath(path))
+    except OSError as error:
+        listener.close()
+        raise StartError([f"cannot listen on {path}: {error.strerror or error} (server.unix)"]) from None
+    return listener
+
+
+def _make_way(path: Path) -> None:
+    """Remove the socket of a server that was killed.
+
+    Raises:
+        OSError: Something else is there.
+    """
+    if not path.is_socket():
+        if path.exists():
+            raise OSError(errno.EEXIST, "there is a file that is no socket")
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+        knock.settimeout(_KNOCK)
+        try:
+            knock.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise OSError(errno.EADDRINUSE, "somebody listens there")
+
+
+def _remove(file: Path, made: os.stat_result) -> None:
+    """Remove the socket's file, unless somebody has put another in its place."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.stat(file), made):
+            file.unlink()
