@@ -6,11 +6,20 @@ ARGS ?=
 # Flags for pytest, as in: make test PYTEST_ARGS="-k plugins -x"
 PYTEST_ARGS ?= -n 2
 PYTEST_FULL_ARGS ?= -n 2 --timeout 900
+# Flags for the benchmark, as in: make bench BENCH_ARGS="--only unary"
+BENCH_ARGS ?=
+# Further interpreters for it; without it python3.13 is looked for
+export PYTHONS ?=
+# Port and carrier (picows or asgi) of `make conformance-server`
+PORT ?= 3000
+WEBSOCKET ?= picows
 
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(patsubst %/pyproject.toml,%,kernel/pyproject.toml $(wildcard plugins/*/pyproject.toml))
 INTEROP := tests/interop
+BENCH := tests/bench/peers
+BENCH_MODULES := $(if $(shell command -v npm),$(BENCH)/node_modules/.installed)
 NODE_MODULES := $(if $(wildcard $(INTEROP)/package.json),$(if $(shell command -v npm),$(INTEROP)/node_modules/.installed))
 
 # The uv on PATH if it runs, else one of the project's own.
@@ -27,10 +36,10 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install serve test test-full lint lock clean
+.PHONY: help install serve test test-full bench bench-quick conformance-server lint lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## make .venv with all packages, editable, and the locked tools
 
@@ -42,6 +51,15 @@ test: install $(NODE_MODULES) ## run the tests: make test PYTEST_ARGS="-k plugin
 
 test-full: install $(NODE_MODULES) ## run the large tests only
 	$(BIN)/pytest -m full $(PYTEST_FULL_ARGS)
+
+conformance-server: install ## serve what the public protocol suites expect: make conformance-server PORT=3000 WEBSOCKET=asgi
+	$(BIN)/python -m tests.conformance.server --port $(PORT) --websocket $(WEBSOCKET)
+
+bench: install $(BENCH_MODULES) ## measure against the peers: make bench BENCH_ARGS="--only unary --rounds 3"
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+bench-quick: install $(BENCH_MODULES) ## fail where a ratio to the peers has fallen
+	$(BIN)/python -m tests.bench --quick
 
 lint: install ## check style, types, layers and licences
 	$(BIN)/ruff check .
@@ -58,7 +76,7 @@ lock: $(UV) ## move requirements.lock to the newest versions allowed
 
 clean: ## remove what make made
 	rm -rf $(VENV) .tools uv.lock dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
-	rm -rf .coverage .coverage.* htmlcov $(INTEROP)/node_modules
+	rm -rf .coverage .coverage.* htmlcov $(INTEROP)/node_modules $(BENCH)/node_modules tests/bench/latest.json
 	find kernel plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .tools/bin/uv:
@@ -77,6 +95,6 @@ $(VENV)/.installed: requirements.lock $(PACKAGES:=/pyproject.toml) | $(UV) $(BIN
 	$(UV) pip check --quiet --python $(BIN)/python
 	@touch $@
 
-$(INTEROP)/node_modules/.installed: $(INTEROP)/package.json $(INTEROP)/package-lock.json
-	cd $(INTEROP) && npm ci --ignore-scripts --no-audit --no-fund
+%/node_modules/.installed: %/package.json %/package-lock.json
+	cd $* && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@

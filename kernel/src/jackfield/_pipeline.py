@@ -46,6 +46,9 @@ class Pipeline:
         function: The function as its author declared it.
         seconds: The time that a call has when its caller does not say.
         inline: Whether `run` never suspends, so that a call needs no task.
+        quick: Whether nothing at all stands around the function: nobody is asked, and its argument is all it takes.
+        handler: What is called in the end.
+        contract: What checks its argument and its result.
         authorizers: Who is asked before a call.
         run: Runs a call from its packed data to its packed result. It takes what the function is given as its call, the
             envelope, and whether the client's message held Buffers. It raises `CallError` with what the caller is to be
@@ -58,7 +61,7 @@ class Pipeline:
         asked = self.function.timeout
         self.seconds = min(limits.call_timeout if asked is None else asked, limits.max_timeout)
         self.authorizers: Sequence[Authorizer] = hooks.authorizers()
-        contract = entry.served.contract
+        self.contract = contract = entry.served.contract
         wrappers = hooks.wrappers()
         handler: _Handler = self.function.handler
         # What is over at once needs no turn either.
@@ -70,7 +73,10 @@ class Pipeline:
                 handler = _in_turn(handler, self.info.event)
             if wrappers:
                 handler = _wrapped(handler, wrappers)
-        self.run = _compiled(handler, contract, hooks.admitters(), limits.bounds)
+        admitters = hooks.admitters()
+        self.quick = self.inline and contract.takes_data and not self.authorizers and not admitters
+        self.handler = handler
+        self.run = _compiled(handler, contract, admitters, limits.bounds)
 
     def allows(self, principal: Principal | None) -> bool:
         """Tell whether the principal may call the function, and so may know of it.

@@ -11,7 +11,7 @@ from jackfield._codec import Bounds
 from jackfield._envelope import CallId, Envelope, EnvelopeError
 from jackfield._errors import CallError, Code
 from jackfield._identity import Principal
-from jackfield._invocation import Answer, Invocation, Outcome
+from jackfield._invocation import Answer, Invocation, Outcome, Quick
 from jackfield._json import MAX_BUFFERS, Json, Value
 from jackfield._pipeline import Pipeline
 from jackfield._settings import Limits
@@ -34,6 +34,10 @@ class Switchboard(Protocol):
     @property
     def events(self) -> Container[str]:
         """The names of all functions."""
+
+    @property
+    def quick(self) -> Mapping[str, Quick]:
+        """The shortest ways through functions that have one."""
 
     def accept(self) -> None:
         """Raise `CallError` if the server takes nothing new because it is going away."""
@@ -64,7 +68,7 @@ class Session:
         principal: Who it is, if that was asked.
     """
 
-    __slots__ = ("__weakref__", "_board", "_connection", "_limits", "_running", "client", "principal")
+    __slots__ = ("__weakref__", "_board", "_connection", "_limits", "_quick", "_running", "client", "principal")
 
     def __init__(self, board: Switchboard, connection: Connection, client: Client, principal: Principal | None) -> None:
         self.client = client
@@ -72,6 +76,7 @@ class Session:
         self._board = board
         self._connection = connection
         self._limits = board.limits
+        self._quick = board.quick
         self._running: Places = {}
 
     def receive(self, event: list[Value], ack: bytes | None, *, buffers: bool) -> None:
@@ -86,7 +91,14 @@ class Session:
         name = event[0]
         if name == "event":
             if len(event) == 2:
-                self._event(event[1], ack, buffers)
+                argument = event[1]
+                if ack is not None and type(argument) is dict and len(argument) == 2 and "data" in argument:
+                    quick = self._quick.get(cast(str, argument.get("event")))
+                    if quick is not None and len(self._running) < self._limits.calls:
+                        reply = quick(self.principal, self.client, argument["data"], buffers)
+                        self._connection.acknowledge(ack, reply)
+                        return
+                self._event(argument, ack, buffers)
             else:
                 self._fault(ack, None, f"'event' takes exactly one argument, the envelope, not {len(event) - 1}.")
         elif name == "stream":

@@ -152,11 +152,10 @@ class AsgiWire:
             self._writer = None
 
     def _cut_off(self) -> None:
-        if self._reading is None:
-            return
         if self._abort is not None:
             self._abort()
-        self._reading.cancel()
+        if self._reading is not None:
+            self._reading.cancel()
 
 
 async def _http(
@@ -188,14 +187,17 @@ async def _polling(engine: Engine, method: str, request: Request, receive: Recei
 
 
 async def _poll(peer: Peer, receive: Receive) -> bytes | None:
-    polling = asyncio.ensure_future(peer.poll())
-    hung_up = asyncio.ensure_future(_hung_up(receive))
-    try:
-        await asyncio.wait((polling, hung_up), return_when=asyncio.FIRST_COMPLETED)
-        return eio.write_payload(polling.result()) if polling.done() else None
-    finally:
-        polling.cancel()
-        hung_up.cancel()
+    waiting = peer.park()
+    if waiting is not None:
+        hung_up = asyncio.ensure_future(_hung_up(receive))
+        try:
+            await asyncio.wait((waiting, hung_up), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hung_up.cancel()
+            peer.unpark()
+        if not waiting.done():
+            return None
+    return eio.write_payload(peer.fetch())
 
 
 async def _post(engine: Engine, peer: Peer, request: Request, receive: Receive) -> None:

@@ -124,8 +124,6 @@ class Engine:
             self._check_room()
             return lambda wire: self.open(request, wire)
         peer = self.session(sid, request)
-        if peer.machine.phase is not Phase.POLLING:
-            raise eio.bad_request("Another websocket carries the session")
         return lambda wire: Candidate(peer, wire)
 
     def settled(self, peer: Peer) -> None:
@@ -211,9 +209,10 @@ class Engine:
             raise Refused(503, 3, "Too many clients are about to connect; try again", {"retry-after": _RETRY_AFTER})
 
     def _gone(self, peer: Peer) -> None:
-        self.sockets.pop(peer.sid, None)
         self._pending.discard(peer)
-        self._left.set()
+        if peer.machine.phase is Phase.CLOSED:
+            self.sockets.pop(peer.sid, None)
+            self._left.set()
 
     def _make_receiver(self, peer: Peer) -> Receiver:
         return _Handlers(self, peer)

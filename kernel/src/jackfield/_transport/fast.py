@@ -19,13 +19,13 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # private
 from jackfield._transport.eio import Refused
 from jackfield._transport.engine import Engine
 from jackfield._transport.message import SHORT, TEXT_HEADS, Message, binary_frame, close_frame, text_frame
-from jackfield._transport.peer import NORMAL, PROTOCOL_ERROR, Reader, Wire
+from jackfield._transport.peer import PROTOCOL_ERROR, Reader, Wire
 from jackfield._transport.request import Request
 
 RESTART: Final = 1012
 TOO_LARGE: Final = 1009
 BAD_FRAME: Final = 1002
-_NO_CODE: Final = 1005
+_FIRST_CODE: Final = 1000
 
 _FRAMES_PER_WRITE: Final = 64
 _LARGE: Final = 8 * 1024
@@ -151,6 +151,7 @@ class FastWire(WSListener):
         self._connections.discard(self)
         self._closing = True
         self._out.clear()
+        self._parts = None
         if self._timer is not None:
             self._timer.cancel()
         self.reader.lost()
@@ -197,8 +198,8 @@ class FastWire(WSListener):
     def _closed_by_client(self, frame: WSFrame) -> None:
         if not self._closing:
             self._flush()
-            code = cast(int, frame.get_close_code())  # an enumeration of numbers
-            self._raw.write(close_frame(NORMAL if code == _NO_CODE else code, ""))
+            code = cast(int, frame.get_close_code())  # 0 if there was none
+            self._raw.write(close_frame(max(code, _FIRST_CODE), ""))
         self.cut_off_soon()
         self.reader.lost()
         self._raw.close()

@@ -5,6 +5,7 @@ whose argument merely passes a limit is `Unreadable`: it can be answered, so the
 
     4<type>[<attachments>-][/<namespace>,][<ack id>][<JSON>]
 
+The comma may be missing where nothing follows it.
 Text is bytes, as it was on the wire, with Engine.IO's digit for a message in front. The id of an acknowledgement that a
 client asks for is kept as it wrote it: nobody here counts with it.
 """
@@ -26,7 +27,7 @@ RESERVED: Final = frozenset(
 )
 """Event names that belong to Socket.IO itself; a client that emits one is no stock client."""
 
-_HEADER: Final = re.compile(rb"4([0-6])(?:(\d{1,3})-)?(?:(/[^,]{0,255}),)?(\d{1,16})?(?=[\[{\"]|\Z)")
+_HEADER: Final = re.compile(rb"4([0-6])(?:(\d{1,3})-)?(?:(/[^,]{0,255})(?:,|\Z))?(\d{1,16})?(?=[\[{\"]|\Z)")
 _CONNECT, _DISCONNECT, _EVENT, _ACK, _CONNECT_ERROR, _BINARY_EVENT, _BINARY_ACK = range(7)
 _LONGEST_QUICK_ACK: Final = 15
 _PREFIX: Final = len(b"42")

@@ -92,7 +92,7 @@ class Peer:
         request: What it was opened with.
         backlog: Bytes that may wait for a client that does not read.
         patience: Seconds that it may take to read on.
-        gone: Called when the session need not be known any more.
+        gone: Called when the session is over, and again when no poll may come for what it has left.
     """
 
     __slots__ = (
@@ -215,8 +215,8 @@ class Peer:
         """Take a Buffer from the carrier."""
         self.receiver.buffer(data)
 
-    async def poll(self) -> list[bytes]:
-        """Return the packets for a poll, as soon as there are some.
+    def park(self) -> asyncio.Future[None] | None:
+        """Let a poll in; it is to wait for the future, if there is one, and then to `fetch`.
 
         Raises:
             Refused: Another poll is waiting, or the session is carried by a websocket.
@@ -230,14 +230,18 @@ class Peer:
             raise eio.bad_request("Two polls at once")
         if not machine.size and machine.phase in (Phase.POLLING, Phase.PROBING):
             self._poll = asyncio.get_running_loop().create_future()
-            try:
-                await self._poll
-            finally:
-                self._poll = None
-        packets = machine.take()
-        if machine.size < _WATERLINE:
+        return self._poll
+
+    def unpark(self) -> None:
+        """Take note that the poll which was let in waits no more."""
+        self._poll = None
+
+    def fetch(self) -> list[bytes]:
+        """Return the packets for a poll."""
+        packets = self.machine.take()
+        if self.machine.size < _WATERLINE:
             self.resumed()
-        if machine.phase is Phase.CLOSED:
+        if self.machine.phase is Phase.CLOSED:
             self._gone(self)
         # An empty answer is one that asks the client to stop polling: its websocket takes over, or it has left.
         return packets or [eio.NOOP]
@@ -304,7 +308,10 @@ class Peer:
         except EngineError as error:
             self.fault(str(error))
         else:
-            if not self.machine.open:
+            if self.machine.open:
+                self._timer.cancel()  # an answer to a ping has put off the next one
+                self._tick()
+            else:
                 self._left()
 
     def queue(self, packet: bytes) -> None:
@@ -365,12 +372,16 @@ class Peer:
         self._timer.cancel()
         self._forget_backlog()
         if self.machine.phase is Phase.CLOSING:
-            self._timer = asyncio.get_running_loop().call_later(_LINGER, self._gone, self)
-        else:
-            self._gone(self)
+            self._timer = asyncio.get_running_loop().call_later(_LINGER, self._give_up)
+        self._gone(self)
         self.end_poll()
+        self.wire = None
         receiver, self.receiver = self.receiver, _NOBODY
         receiver.closed(reason)
+
+    def _give_up(self) -> None:
+        self.machine.phase = Phase.CLOSED
+        self._gone(self)
 
     def _forget_backlog(self) -> None:
         if self._check is not None:

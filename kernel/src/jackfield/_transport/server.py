@@ -117,9 +117,27 @@ class _Server(uvicorn.Server):
 
 
 class _AsgiProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's websocket: fragments are counted, and the application can cut the connection off."""
+    """uvicorn's websocket: fragments are counted, who is closed is cut off in the end, and a refusal is sent."""
 
     max_fragments: int
+    cut_off: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.transport.is_closing():
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.frames = []
+        if self.cut_off is not None:
+            self.cut_off.cancel()
+
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        if self.cut_off is None:
+            self.cut_off = self.loop.call_later(_GOODBYE, self.transport.abort)
 
     def handle_connect(self, event: Any) -> None:
         super().handle_connect(event)
@@ -127,7 +145,10 @@ class _AsgiProtocol(WebSocketsSansIOProtocol):
             cast(dict[str, Any], self.scope["extensions"])[ABORT] = self.transport.abort
 
     def handle_cont(self, event: Any) -> None:
+        if self.close_sent:
+            return
         if len(self.frames) >= self.max_fragments:
+            self.frames = []
             self.conn.fail(1008, "too many fragments")
             self.handle_parser_exception()
             return

@@ -1,0 +1,79 @@
+"""Where and with what was measured."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from tests.bench.servers import Target, pinned
+from tests.bench.targets import PEERS, ROOT
+
+_PACKAGES: Final = (
+    "jackfield",
+    "pydantic",
+    "python-socketio",
+    "python-engineio",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "websockets",
+    "picows",
+)
+
+
+def describe(targets: Iterable[Target], core: int | None, own_core: int | None) -> dict[str, Any]:
+    """Return the machine, the versions, the date, and the commands; no path of this machine."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": {
+            "system": f"{platform.system()} {platform.release()}",
+            "processor": _processor(),
+            "cores": psutil.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 1024**3),
+            "server_core": core,
+            "generator_core": own_core,
+        },
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in _PACKAGES},
+            **_node_versions(),
+        },
+        "commands": {
+            target.name: " ".join(
+                [*(f"{k}={v}" for k, v in target.env.items()), *pinned(core), *map(_short, target.command), "PORT"]
+            )
+            for target in targets
+        },
+    }
+
+
+def _short(word: str) -> str:
+    path = Path(word)
+    if path.is_relative_to(ROOT):
+        return str(path.relative_to(ROOT))
+    return path.name if path.is_absolute() else word
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _node_versions() -> dict[str, str]:
+    try:
+        node = subprocess.run(["node", "--version"], capture_output=True, check=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    wanted = json.loads((PEERS / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    return {"node": node.removeprefix("v"), **wanted}

@@ -1,0 +1,262 @@
+"""What is measured: for each measure, what a server is started with, and which loads are put on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
+
+import uvloop
+
+from tests.bench import loads
+from tests.bench.frames import Request, binary_request, text_request
+from tests.bench.generator import BenchError
+from tests.bench.loads import Figures
+from tests.bench.material import write_bench, write_many, write_padded
+from tests.bench.servers import Running, Target, running
+from tests.bench.targets import NODE, PYTHON
+
+T = TypeVar("T")
+Shape: TypeAlias = tuple[int, int]
+"""Connections, and calls in flight of each."""
+
+TEXT: Final = 64
+"""Characters of the text in a call, where nothing else is said."""
+KIB: Final = 1024
+WARM: Final = 0.5
+ONE: Final[Shape] = (1, 1)
+"""One call after another; where a call takes long, more of them would only wait for one another."""
+
+_BODY: Final = {"text": "x" * TEXT}
+_LIGHT: Final = 0.5
+_HEAVY: Final = 0.7
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large everything is; the tests of this benchmark make it tiny."""
+
+    seconds: float = 3.0
+    warm: float = WARM
+    shapes: tuple[Shape, ...] = ((16, 8), (256, 1), (1, 1))
+    texts: tuple[int, ...] = (4 * KIB, 64 * KIB)
+    buffers: tuple[int, ...] = (4 * KIB,)
+    subscribers: int = 1_000
+    opened: int = 1_000
+    idle: tuple[int, ...] = (1_000, 2_000)
+    plugins: tuple[int, ...] = (1, 100, 1_000)
+    functions: tuple[int, ...] = (10, 10_000)
+    modules: tuple[int, ...] = (10, 1_000, 10_000)
+
+
+@dataclass
+class Bench:
+    """One run: where it takes place, how large it is, and what it has found that later measures need."""
+
+    folder: Path
+    core: int | None
+    sizes: Sizes
+    peaks: dict[str, float] = field(default_factory=dict)
+
+    def serve(
+        self, target: Target, *path: Path, env: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[Running]:
+        """Run a server; jackfield with the plugin that is measured, and what else is on the path."""
+        plugins = [write_bench(self.folder / "plugin"), *path] if target.ours else []
+        return running(target, self.folder, self.core, path=plugins, env=env)
+
+    def closed(self, server: Running, requests: list[Request], connections: int) -> Figures:
+        """Put the ordinary load on a server."""
+        sizes = self.sizes
+        return run(loads.closed(server, requests, connections, sizes.warm, sizes.seconds))
+
+    def calls(self, server: Running, shape: Shape, function: str = "echo", size: int = TEXT) -> Figures:
+        """Call one function with a text of some size."""
+        request = text_request(server.target.dialect, function, size)
+        return self.closed(server, [request] * (shape[0] * shape[1]), shape[0])
+
+
+class Row(NamedTuple):
+    """What one load has brought.
+
+    Args:
+        case: What the load was.
+        figures: What came out.
+        against: The case that it is compared with, if that is another.
+    """
+
+    case: str
+    figures: Figures
+    against: str | None = None
+
+
+Rows = Iterator[Row]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One table.
+
+    Args:
+        name: What it is called on the command line.
+        title: The heading.
+        take: Takes it of one server.
+        fits: Whether a server can be measured so.
+    """
+
+    name: str
+    title: str
+    take: Callable[[Bench, Target], Rows]
+    fits: Callable[[Target], bool]
+
+
+def run(load: Coroutine[Any, Any, T]) -> T:
+    """Run one load in an event loop of its own."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(load)
+
+
+def shape_name(shape: Shape) -> str:
+    """Return how a number of connections and of calls in flight is written."""
+    return f"{shape[0]} × {shape[1]}"
+
+
+def _unary(bench: Bench, target: Target) -> Rows:
+    sizes, first = bench.sizes, bench.sizes.shapes[0]
+    usual = shape_name(first)
+    with bench.serve(target) as server:
+        for shape in sizes.shapes:
+            yield Row(shape_name(shape), bench.calls(server, shape))
+        for size in sizes.texts:
+            yield Row(f"{usual}, {size // KIB} KiB", bench.calls(server, first, size=size))
+        for size in sizes.buffers if "bytes" in target.functions else ():
+            requests = [binary_request(target.dialect, "echo_bytes", size)] * (first[0] * first[1])
+            yield Row(f"{usual}, Buffer of {size // KIB} KiB", bench.closed(server, requests, first[0]))
+        if "once" in target.functions:
+            yield Row(f"{usual}, suspends once", bench.calls(server, first, "echo_once"), against=usual)
+
+
+def _latency(bench: Bench, target: Target) -> Rows:
+    rates = {
+        f"half of what {PYTHON} can do": _LIGHT * bench.peaks[PYTHON],
+        "70 % of what Node can do": _HEAVY * bench.peaks.get(NODE, 0.0),
+    }
+    sizes = bench.sizes
+    connections = sizes.shapes[0][0]
+    request = text_request(target.dialect, "echo", TEXT)
+    with bench.serve(target) as server:
+        peak = _peak(bench, server)
+        for case, rate in rates.items():
+            if rate and peak > rate:  # who cannot keep up has no latency but that of its queue
+                figures = run(loads.fixed_rate(server, request, connections, rate, sizes.warm, sizes.seconds))
+                yield Row(case, figures)
+
+
+def _peak(bench: Bench, server: Running) -> float:
+    """Return how many calls a second a server can do, were it never held up by other programs."""
+    figures = bench.calls(server, bench.sizes.shapes[0])
+    return max(figures["rate"], 1e6 / figures["cpu_us"] if figures["cpu_us"] else 0.0)
+
+
+def _broadcast(bench: Bench, target: Target) -> Rows:
+    sizes = bench.sizes
+    with bench.serve(target) as server:
+        request = target.dialect("broadcast", _BODY, None)
+        found = run(loads.broadcast(server, request, _BODY, sizes.subscribers, sizes.seconds))
+        yield Row(f"{sizes.subscribers} subscribers", found)
+
+
+def _connections(bench: Bench, target: Target) -> Rows:
+    with bench.serve(target) as server:
+        yield Row("opened and joined", run(loads.connecting(server, bench.sizes.opened)))
+
+
+def _memory(bench: Bench, target: Target) -> Rows:
+    with bench.serve(target) as server:
+        for count, figures in run(loads.idle(server, bench.sizes.idle)).items():
+            yield Row(f"{count} idle connections", figures)
+
+
+def _startup(bench: Bench, target: Target) -> Rows:
+    request = text_request(target.dialect, "echo", TEXT)
+    for count in bench.sizes.plugins if target.ours else (0,):
+        more = [write_many(bench.folder / f"many-{count}", count)] if count else []
+        began = time.perf_counter()
+        with bench.serve(target, *more) as server:
+            run(loads.first_answer(server, request))
+            taken = {"seconds": time.perf_counter() - began, "mib": server.rss / KIB / KIB}
+        yield Row("1 plugin" if count == 1 else f"{count} plugins" if count else "no plugins", taken)
+
+
+def _functions(bench: Bench, target: Target) -> Rows:
+    connections, window = bench.sizes.shapes[0]
+    slots = connections * window
+    first = f"{bench.sizes.functions[0]} functions"
+    for count in bench.sizes.functions:
+        names = [f"filler.f{slot * count // slots}" for slot in range(slots)]
+        requests = [text_request(target.dialect, name, TEXT) for name in names]
+        with bench.serve(target, env={"BENCH_FUNCTIONS": str(count)}) as server:
+            yield Row(f"{count} functions", bench.closed(server, requests, connections), against=first)
+
+
+DESIGNS: Final = {
+    "loaded": "loaded once",
+    "instance": "instance per call",
+    "imported": "imported per call",
+    "compiled": "imported per call, no bytecode",
+}
+
+
+def _designs(bench: Bench, target: Target) -> Rows:
+    sizes = bench.sizes
+    modules = write_padded(bench.folder / "padded", sizes.modules)
+    env = {"BENCH_SIZES": " ".join(map(str, sizes.modules))}
+    with bench.serve(target, modules, env=env) as server:
+        for lines in sizes.modules:
+            usual = f"loaded once, {lines} lines"
+            for design, title in DESIGNS.items():
+                figures = bench.calls(server, ONE, f"{design}_{lines}")
+                yield Row(f"{title}, {lines} lines", figures, against=usual)
+
+
+def _everybody(target: Target) -> bool:
+    del target
+    return True
+
+
+def _plain(target: Target) -> bool:
+    """Jackfield as it comes, and not on other carriers and other Pythons."""
+    return target.name == "jackfield"
+
+
+def _broadcasts(target: Target) -> bool:
+    return "broadcast" in target.functions
+
+
+MEASURES: Final = {
+    measure.name: measure
+    for measure in (
+        Measure("unary", "Calls", _unary, _everybody),
+        Measure("latency", "Latency at equal load", _latency, _everybody),
+        Measure("broadcast", "Broadcast", _broadcast, _broadcasts),
+        Measure("connections", "Connections", _connections, _everybody),
+        Measure("memory", "Memory of an idle connection", _memory, _everybody),
+        Measure("startup", "Start until the first answer", _startup, _everybody),
+        Measure("functions", "Functions registered", _functions, _plain),
+        Measure("designs", "Dynamic or manual registration", _designs, _plain),
+    )
+}
+
+
+def find_peaks(bench: Bench, targets: Mapping[str, Target]) -> None:
+    """Find how many calls a second those can do by whom the fixed rates are set."""
+    for name in (PYTHON, NODE):
+        if name in targets and name not in bench.peaks:
+            with bench.serve(targets[name]) as server:
+                bench.peaks[name] = _peak(bench, server)
+    if PYTHON not in bench.peaks:
+        raise BenchError(f"latency is measured at rates set by {PYTHON}, which is left out")

@@ -1,0 +1,161 @@
+"""The servers that are measured: started for a measurement, pinned to a core, and ended after it."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from tests.bench.frames import Dialect
+from tests.bench.generator import BenchError
+from tests.support.server import environment
+
+START_LIMIT: Final = 120.0
+_STOP_LIMIT: Final = 10.0
+_AGAIN: Final = 0.002
+
+
+@dataclass(frozen=True)
+class Target:
+    """One of the servers.
+
+    Args:
+        name: What it is called on the command line and in results.
+        title: What it is called in tables.
+        command: What starts it, without the port, which comes last.
+        dialect: How it is called.
+        env: Environment variables that it is started with.
+        ours: Whether it is jackfield.
+        functions: What it has beside `echo`.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    dialect: Dialect
+    env: Mapping[str, str] = field(default_factory=dict)
+    ours: bool = False
+    functions: frozenset[str] = frozenset()
+
+
+@dataclass
+class Running:
+    """A server that is up."""
+
+    target: Target
+    process: psutil.Popen
+    url: str
+    log_file: Path
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used, with its children."""
+        return sum(times.user + times.system for times in (each.cpu_times() for each in self._family()))
+
+    @property
+    def rss(self) -> int:
+        """Bytes of memory that it holds, with its children."""
+        return sum(each.memory_info().rss for each in self._family())
+
+    def check(self) -> None:
+        """Raise if it has ended.
+
+        Raises:
+            BenchError: It has; with the end of its log.
+        """
+        status = self.process.poll()
+        if status is not None:
+            log = self.log_file.read_text(encoding="utf-8", errors="replace")
+            raise BenchError(f"{self.target.title} ended with status {status}:\n{log[-4000:] or '(it logged nothing)'}")
+
+    def _family(self) -> list[psutil.Process]:
+        self.check()
+        return [self.process, *self.process.children(recursive=True)]
+
+
+@contextmanager
+def running(
+    target: Target,
+    folder: Path,
+    core: int | None,
+    *,
+    path: Sequence[Path] = (),
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """Run a server until the block ends; it accepts connections when the block begins.
+
+    Args:
+        target: Which one.
+        folder: Where it runs, and where its log is written.
+        core: The core that it is pinned to, if it is.
+        path: Folders with plugins.
+        env: More environment variables.
+
+    Raises:
+        BenchError: It does not start.
+    """
+    port = free_port()
+    log_file = folder / f"{target.name}.log"
+    with log_file.open("wb") as log:
+        process = psutil.Popen(
+            [*pinned(core), *target.command, str(port)],
+            cwd=folder,
+            env=environment(path, {**target.env, **(env or {})}),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl+C is for us, who then end it
+        )
+    server = Running(target, process, f"http://127.0.0.1:{port}", log_file)
+    try:
+        _wait_for_port(server, port)
+        yield server
+    finally:
+        _end(process)
+
+
+def pinned(core: int | None) -> list[str]:
+    """Return what is put before a command to pin it."""
+    return [] if core is None else ["taskset", "-c", str(core)]
+
+
+def can_pin() -> bool:
+    """Tell whether there are two cores to pin to, and the command that does."""
+    return shutil.which("taskset") is not None and len(psutil.Process().cpu_affinity()) > 1
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def _wait_for_port(server: Running, port: int) -> None:
+    end = time.monotonic() + START_LIMIT
+    while time.monotonic() < end:
+        server.check()
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(_AGAIN)
+    raise BenchError(f"{server.target.title} accepts no connection after {START_LIMIT:g} s")
+
+
+def _end(process: psutil.Popen) -> None:
+    family = [process, *process.children(recursive=True)] if process.poll() is None else []
+    for each in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.terminate()
+    _, alive = psutil.wait_procs(family, _STOP_LIMIT)
+    for each in alive:
+        each.kill()
+    process.wait(_STOP_LIMIT)

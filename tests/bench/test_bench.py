@@ -1,0 +1,232 @@
+"""The benchmark works, and counts what it says that it counts. No time is looked at here."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.bench import goals, plot, report
+from tests.bench.__main__ import measure
+from tests.bench.frames import Dialect, Request, bare
+from tests.bench.generator import BenchError
+from tests.bench.material import padded
+from tests.bench.measures import MEASURES, Bench, Sizes
+from tests.bench.results import Results, Sample
+from tests.bench.servers import Target, running
+from tests.bench.targets import ASGI, NODE, OURS, PYTHON, ROOT, missing_for_node, ours, peers
+
+TINY = Sizes(
+    seconds=0.06,
+    warm=0.02,
+    shapes=((2, 2),),
+    texts=(4096,),
+    buffers=(4096,),
+    subscribers=3,
+    opened=5,
+    idle=(3, 6),
+    plugins=(2,),
+    functions=(3,),
+    modules=(10,),
+)
+DESIGNS = [
+    f"{design}, {lines} lines"
+    for lines in TINY.modules
+    for design in ("loaded once", "instance per call", "imported per call", "imported per call, no bytecode")
+]
+CASES = {
+    "unary": ["2 × 2", "2 × 2, 4 KiB", "2 × 2, Buffer of 4 KiB", "2 × 2, suspends once"],
+    "broadcast": ["3 subscribers"],
+    "startup": ["2 plugins", "no plugins"],
+    "functions": ["3 functions"],
+    "designs": DESIGNS,
+}
+
+
+@pytest.fixture(name="servers")
+def _servers() -> dict[str, Target]:
+    return {target.name: target for target in (*ours(), *peers())}
+
+
+@pytest.fixture(name="bench")
+def _bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path, None, TINY, {PYTHON: 200.0})
+
+
+def sample(target: str, rate: float, number: int = 0, case: str = "16 × 8", **figures: float) -> Sample:
+    return Sample("unary", case, target, number, {"rate": rate, "cpu_us": 1e6 / rate, **figures})
+
+
+def made_up(*samples: Sample) -> Results:
+    titles = {OURS: "jackfield", ASGI: "ASGI", NODE: "Node", PYTHON: "python-socketio"}
+    return Results({}, titles, list(samples))
+
+
+def test_a_run_measures_jackfield_and_its_peer(servers: dict[str, Target], tmp_path: Path) -> None:
+    """All calls are answered rightly, nothing is left out, and what is written can be read and shown."""
+    output = tmp_path / "results.json"
+
+    taken = measure(list(CASES), [servers[OURS], servers[PYTHON]], TINY, 1, output=output)
+
+    assert taken.errors == 0
+    assert {name: taken.cases(name) for name in taken.measures()} == CASES
+    assert taken.targets("unary", "2 × 2") == [OURS, PYTHON]
+    assert all(one.figures["count"] > 0 for one in taken.samples if one.measure != "startup")
+    assert str(ROOT) not in output.read_text(encoding="utf-8")
+    written = Results.read(output)
+    assert [one.case for one in written.samples] == [one.case for one in taken.samples]
+    shown = report.text(written)
+    assert all(case in shown for cases in CASES.values() for case in cases)
+    assert "| 2 × 2 | jackfield |" in report.renewed(report.DOCUMENT.read_text(encoding="utf-8"), written)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("latency", 1), ("connections", 1), ("memory", 2)], ids=["latency", "connections", "memory"]
+)
+def test_connections_are_measured(name: str, count: int, bench: Bench, servers: dict[str, Target]) -> None:
+    """What takes a server as it comes works with any of them."""
+    rows = list(MEASURES[name].take(bench, servers[PYTHON]))
+
+    assert len(rows) == count
+    assert all(row.figures["errors"] == 0 for row in rows)
+
+
+def test_the_servers_on_node_are_measured(bench: Bench, servers: dict[str, Target], require_all: bool) -> None:
+    """Each is called in its own way."""
+    if missing := missing_for_node():
+        assert not require_all, missing
+        pytest.skip(missing)
+    bench.sizes = replace(TINY, texts=(), buffers=())
+    for name in (NODE, "moleculer", "feathers"):
+        (row,) = MEASURES["unary"].take(bench, servers[name])
+        assert row.figures["count"] > 0
+        assert row.figures["errors"] == 0, name
+
+
+def test_a_wrong_reply_is_an_error(bench: Bench, servers: dict[str, Target]) -> None:
+    """The contents of replies are looked at, not only their number."""
+    dialect: Dialect = lambda *call: Request(bare(*call).arguments, [{"data": "another"}])  # noqa: E731
+
+    row = next(MEASURES["unary"].take(bench, replace(servers[PYTHON], dialect=dialect)))
+
+    assert row.figures["errors"] > 0
+
+
+def test_a_server_that_dies_is_reported_with_its_log(tmp_path: Path) -> None:
+    """So that one knows why there is no table."""
+    dying = Target("dying", "A dying server", (sys.executable, "-c", "import sys; sys.exit('no more')"), bare)
+
+    with (
+        pytest.raises(BenchError, match=r"A dying server ended with status 1:\nno more"),
+        running(dying, tmp_path, None),
+    ):
+        pass
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    """The median of the ratios, not the ratio of the medians; less is more where time is compared."""
+    results = made_up(
+        *(sample(OURS, rate, number) for number, rate in enumerate([100.0, 300.0, 200.0])),
+        *(sample(NODE, rate, number) for number, rate in enumerate([100.0, 100.0, 50.0])),
+    )
+
+    found = results.ratio("unary", "16 × 8", OURS, NODE)
+    assert found is not None
+    assert (found.median, found.least, found.most) == (3.0, 1.0, 4.0)
+    by_time = results.ratio("unary", "16 × 8", OURS, NODE, "cpu_us")
+    assert by_time is not None
+    assert by_time.median == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ({"server_share": 0.99, "generator_share": 0.99}, 1.0),
+        ({"server_share": 0.8, "generator_share": 0.5}, 1.0),
+        ({"server_share": 0.8, "generator_share": 0.99}, 4.0),
+        ({"server_share": 0.8, "generator_share": 0.5, "others_share": 0.3}, 4.0),
+    ],
+    ids=["server busy", "nobody busy", "generator busy", "others busy"],
+)
+def test_processor_time_is_compared_where_the_server_was_held_up(shares: dict[str, float], expected: float) -> None:
+    """Then, and only then: a server that waits for nobody but itself gains nothing by it."""
+    results = made_up(replace(sample(OURS, 100.0), figures={"rate": 100, "cpu_us": 2.5, **shares}), sample(NODE, 100.0))
+    results.samples[1] = replace(results.samples[1], figures={"rate": 100, "cpu_us": 10.0})
+
+    found = results.ratio("unary", "16 × 8", OURS, NODE)
+
+    assert found is not None
+    assert found.median == expected
+
+
+def test_clock_times_are_not_compared_where_other_programs_were_busy() -> None:
+    """What a call took there says nothing of the server."""
+    disturbed = sample(OURS, 100.0, p99_ms=9.0, server_share=0.5, others_share=0.5)
+
+    assert made_up(disturbed, sample(NODE, 100.0, p99_ms=1.0)).ratio("unary", "16 × 8", OURS, NODE, "p99_ms") is None
+
+
+def test_a_case_of_its_own_is_compared_with_the_usual_one() -> None:
+    """Peers have no function that suspends."""
+    results = made_up(replace(sample(OURS, 50.0, case="suspends"), against="16 × 8"), sample(NODE, 100.0))
+
+    found = results.ratio("unary", "suspends", OURS, NODE)
+
+    assert found is not None
+    assert found.median == 0.5
+
+
+def test_a_ratio_below_its_floor_is_named() -> None:
+    """With its range; what holds is not, nor what was not asked of these servers."""
+    wanted = [
+        goals.Ratio("unary", "16 × 8", OURS, NODE, goal=1.5, floor=1.2),
+        goals.Ratio("unary", "16 × 8", OURS, PYTHON, goal=9, floor=6),
+        goals.Ratio("unary", "256 × 1", OURS, NODE, goal=1.4, floor=1.1),
+        goals.Ratio("unary", "16 × 8", OURS, "feathers", goal=2, floor=2),
+        goals.Ratio("unary", "16 × 8", NODE, OURS, goal=2),
+    ]
+    results = made_up(sample(OURS, 110.0), sample(NODE, 100.0), sample(PYTHON, 10.0))
+
+    assert goals.fallen(results, wanted) == [
+        "unary, 16 × 8: jackfield against node is 1.10 (1.10 to 1.10), below its floor of 1.2",
+        "unary, 256 × 1: jackfield against node was not measured",
+    ]
+
+
+def test_every_floor_is_one_that_the_quick_check_measures() -> None:
+    """And no goal is below its floor."""
+    floors = [ratio for ratio in goals.ratios() if ratio.floor is not None]
+
+    assert {ratio.measure for ratio in floors} == set(goals.QUICK_MEASURES)
+    assert {name for ratio in floors for name in (ratio.server, ratio.peer)} == set(goals.QUICK_TARGETS)
+    assert all(ratio.floor <= ratio.goal for ratio in floors if ratio.floor is not None)
+
+
+def test_the_plot_has_a_bar_for_each_server() -> None:
+    """And is well-formed XML."""
+    root = ElementTree.fromstring(plot.svg(made_up(sample(OURS, 150.0), sample(NODE, 100.0), sample(PYTHON, 10.0))))
+
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert [text for text in texts if text in ("1.50", "1.00", "0.10")] == ["1.50", "1.00", "0.10"]
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}path"))) == 3
+
+
+@pytest.mark.parametrize("lines", [10, 1_000, 10_000])
+def test_a_padded_module_has_the_lines_that_it_says(lines: int) -> None:
+    """And can be compiled."""
+    text = padded(lines)
+
+    compile(text, "padded.py", "exec")
+    assert text.count("\n") == lines
+
+
+def test_the_document_shows_the_results_beside_it() -> None:
+    """Nothing in docs/performance.md is typed by hand where a result stands."""
+    document = report.DOCUMENT.read_text(encoding="utf-8")
+    results = Results.read(report.RESULTS)
+
+    assert document == report.renewed(document, results), "python -m tests.bench.report"
+    assert report.PLOT.read_text(encoding="utf-8") == plot.svg(results), "python -m tests.bench.report"

@@ -1,0 +1,33 @@
+"""What tests of attacks share: the carriers, somebody else who is to be served meanwhile, and memory that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from tests.support.bombs import MIB
+from tests.support.server import Server
+from tests.support.wire import wire
+
+CARRIERS = ["picows", "asgi"]
+ECHO = "api.services.test.echo"
+
+
+def config(carrier: str, *, server: str = "", limits: str = "") -> str:
+    """Return a configuration with a carrier of websockets, and more lines for two of its tables."""
+    return f'[server]\nwebsocket = "{carrier}"\n{server}\n[limits]\n{limits}\n'
+
+
+async def is_served(url: str) -> None:
+    """Connect as somebody else, and be answered."""
+    async with wire(url) as client:
+        assert await client.ask(f'427["{ECHO}","hello"]') == {"data": "hello"}
+
+
+async def stays_flat(server: Server, attack: Callable[[], Awaitable[object]]) -> None:
+    """Attack ten times; after the last round the server holds hardly more than after the third, and serves others."""
+    memory = []
+    for _ in range(10):
+        await attack()
+        await is_served(server.url)  # by when the server has also read that the attackers hung up
+        memory.append(server.rss)
+    assert memory[9] <= memory[2] + 8 * MIB, [size // MIB for size in memory]
