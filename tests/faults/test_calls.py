@@ -213,7 +213,7 @@ sys.modules["uvloop"] = None
 from jackfield import _kernel
 
 class Kernel:
-    async def serve(self, ready):
+    async def serve(self, ready, fd=None):
         asyncio.get_running_loop().call_soon(sys.exit, 3)
         await asyncio.sleep(0.01)
         ready()

@@ -150,7 +150,7 @@ async def test_a_place_stays_taken_until_the_function_has_ended() -> None:
         "retry_after": 1000,
     }
     gate.set_result("at last")
-    while session._running:  # noqa: ASYNC110 - nothing tells of the end, which is a matter of turns of the loop
+    while session.running:  # noqa: ASYNC110 - nothing tells of the end, which is a matter of turns of the loop
         await asyncio.sleep(0)
     session.receive(["event", {"event": "api.test.quick", "id": 5}], b"3", buffers=False)
     assert await recorder.reply(b"3") == {"data": "done", "id": 5}

@@ -135,9 +135,9 @@ def test_the_last_poll_says_goodbye() -> None:
     machine.close(linger=True)
     assert not machine.open
     assert machine.take() == [b"4%d" % number for number in range(16)]
-    assert machine.phase is Phase.CLOSING
+    assert machine.polled
     assert machine.take() == [b"416", b"1"]
-    assert machine.phase is Phase.CLOSED
+    assert not machine.polled
 
 
 def test_what_does_not_linger_is_closed() -> None:

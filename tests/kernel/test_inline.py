@@ -318,7 +318,7 @@ async def test_whatever_a_function_raises_is_answered(waits: bool, error: BaseEx
     event = "api.test.waiting" if waits else "api.test.inline"
     session.receive([event], b"1", buffers=False)
     assert (await recorder.reply(b"1"))["error"]["code"] == code
-    while session._running:  # noqa: ASYNC110 - nothing tells of the end, which is a matter of turns of the loop
+    while session.running:  # noqa: ASYNC110 - nothing tells of the end, which is a matter of turns of the loop
         await asyncio.sleep(0)
     assert heard == [event, code]
 
@@ -401,7 +401,7 @@ async def test_an_id_in_flight_is_refused_to_an_inline_function_too() -> None:
     }
     gate.set()
     assert await recorder.reply(b"1") == {"data": "done", "id": 7}
-    while session._running:  # noqa: ASYNC110 - nothing tells of the end, which is a matter of turns of the loop
+    while session.running:  # noqa: ASYNC110 - nothing tells of the end, which is a matter of turns of the loop
         await asyncio.sleep(0)
     session.receive(["event", {"event": "api.test.inline", "id": 7}], b"3", buffers=False)
     assert await recorder.reply(b"3") == {"data": "done", "id": 7}
@@ -458,7 +458,7 @@ async def test_a_call_that_was_abandoned_in_its_first_step_is_cancelled_at_its_f
     recorder, session = await _connected(service)
     sessions.append(session)
     session.receive(["api.test.leaves"], b"1", buffers=False)
-    while session._running:  # noqa: ASYNC110 - nothing tells of the end, which is a matter of turns of the loop
+    while session.running:  # noqa: ASYNC110 - nothing tells of the end, which is a matter of turns of the loop
         await asyncio.sleep(0)
     assert heard == ["over, cancelled True"]
     assert recorder.acknowledged == []

@@ -41,8 +41,8 @@ class Recorder:
     def congested(self) -> bool:
         return not self.reads.is_set()
 
-    def acknowledge(self, ack: bytes, payload: Json) -> None:
-        self.acknowledged.append((ack, _plain(payload)))
+    def acknowledge(self, ack: bytes, text: bytes, buffers: tuple[bytes, ...] = ()) -> None:
+        self.acknowledged.append((ack, _plain(Json(text, buffers))))
         self.changed.set()
 
     async def drained(self) -> None:

@@ -130,8 +130,11 @@ class Connection(Protocol):
     def emit(self, event: str, payload: Json) -> None:
         """Queue a Socket.IO event with one argument; nothing happens once the client is gone."""
 
-    def acknowledge(self, ack: bytes, payload: Json) -> None:
-        """Queue the acknowledgement of a packet; `ack` is the id as the client wrote it."""
+    def acknowledge(self, ack: bytes, text: bytes, buffers: tuple[bytes, ...] = ()) -> None:
+        """Queue the acknowledgement of a packet: JSON, and the Buffers of its placeholders.
+
+        `ack` is the id as the client wrote it.
+        """
 
     async def drained(self) -> None:
         """Return as soon as the client has read enough for more to be sent, or has gone."""

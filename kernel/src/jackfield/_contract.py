@@ -9,7 +9,7 @@ import inspect
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from enum import StrEnum
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol, TypeAlias, cast
 
 import orjson
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
@@ -55,19 +55,8 @@ class Validate(Protocol):
         """
 
 
-class Dump(Protocol):
-    """How a contract gives a result."""
-
-    def __call__(self, result: object, wide: bool = False) -> Json:
-        """Return the result as the wire carries it.
-
-        Args:
-            result: What the function returned.
-            wide: Whether it goes out as MessagePack, which carries integers beyond ±(2^53−1).
-
-        Raises:
-            EncodeError: The result is not what the function promised, or cannot be sent.
-        """
+Take: TypeAlias = Callable[[Any], object]
+Glance: TypeAlias = Callable[[object], bytes | None]
 
 
 class Contract:
@@ -87,7 +76,9 @@ class Contract:
         input_schema: JSON Schema (2020-12) of the argument.
         output_schema: JSON Schema (2020-12) of the result.
         validate: Takes an argument.
-        dump: Gives a result.
+        take: Takes an argument, or raises pydantic's `ValidationError`, upon which `validate` tells the fault; None
+            where it takes more to find out whether it is one.
+        glance: Gives the text of a result that needs no closer look, and None for any other.
     """
 
     def __init__(self, handler: Handler) -> None:
@@ -112,8 +103,10 @@ class Contract:
         argument_validator = validator(argument)
         self._validate_python = argument_validator.validate_python
         self._validate_json = argument_validator.validate_json
+        self.take: Take | None = None
         self.validate: Validate = self._validate
         if self.takes_data and not self._has_default and _shape.same_in_both_modes(argument):
+            self.take = self._validate_python
             self.validate = _in_python_mode(self._validate_python, self._validate)
         result, self.output_schema = self._adapter(result_type, "serialization")
         self._validate_result = validator(result).validate_python
@@ -122,9 +115,9 @@ class Contract:
         self._checks_floats = _shape.holds_floats(result)
         self._holds_buffers = _shape.holds_buffers(result)
         self._holds_models = _shape.holds_models(result)
-        self.dump: Dump = self._dump
+        self.glance: Glance = _no_glance
         if not self._checks_integers and not self._checks_floats and (flat := _shape.flat_model(result)):
-            self.dump = _at_a_glance(flat, self._to_json, self._dump)
+            self.glance = _at_a_glance(flat, self._to_json)
 
     def _validate(self, data: Value, buffers: bool) -> object:
         if not self.takes_data:
@@ -140,7 +133,19 @@ class Contract:
         except ValidationError as error:
             raise _invalid(error) from None
 
-    def _dump(self, result: object, wide: bool = False) -> Json:
+    def dump(self, result: object, wide: bool = False) -> Json:
+        """Return the result as the wire carries it.
+
+        Args:
+            result: What the function returned.
+            wide: Whether it goes out as MessagePack, which carries integers beyond ±(2^53−1).
+
+        Raises:
+            EncodeError: The result is not what the function promised, or cannot be sent.
+        """
+        plain = self.glance(result)
+        if plain is not None:
+            return Json(plain)
         buffers: list[bytes] = []
         try:
             value = self._validate_result(result)
@@ -202,23 +207,34 @@ def _in_python_mode(validate_python: Callable[[Any], object], otherwise: Validat
     return validate
 
 
-def _at_a_glance(flat: FlatModel, to_json: Callable[..., bytes], otherwise: Dump) -> Dump:
+def _at_a_glance(flat: FlatModel, to_json: Callable[..., bytes]) -> Glance:
     """Return the serialisation of instances of a model with nothing in it but what can be sent as it is.
 
     Whether an instance is still what its model promises shows in the types of its fields; pydantic takes several times
     as long to find it out.
     """
-    model, types = flat
+    model, fields = flat
+    count = len(fields)
 
-    def dump(result: object, wide: bool = False) -> Json:
-        if type(result) is model and tuple(map(type, result.__dict__.values())) in types:
-            try:
-                return Json(to_json(result, by_alias=True))
-            except PydanticSerializationError:
-                pass
-        return otherwise(result, wide)
+    def glance(result: object) -> bytes | None:
+        if type(result) is not model:
+            return None
+        values = result.__dict__
+        if len(values) != count:
+            return None
+        for name, types in fields:
+            if type(values.get(name, ...)) not in types:
+                return None
+        try:
+            return to_json(result, by_alias=True)
+        except PydanticSerializationError:
+            return None
 
-    return dump
+    return glance
+
+
+def _no_glance(result: object) -> None:
+    """Return nothing: every result has to be looked at closely."""
 
 
 def _place(handler: Handler) -> str:

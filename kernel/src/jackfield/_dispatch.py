@@ -17,11 +17,12 @@ from jackfield._envelope import MAX_EVENT, NO_OPTIONS, Envelope, Options
 from jackfield._errors import CallError, Code, EncodeError
 from jackfield._facade import Hooks
 from jackfield._identity import Handshake, Principal
-from jackfield._invocation import Answer, Audience, Invocation, Outcome, Quick, Reporter, finish, make_quick, run_inline
+from jackfield._invocation import WATCH, Answer, Audience, Invocation, Outcome, Places, Reporter, finish, run_inline
 from jackfield._json import Json, Value
 from jackfield._pipeline import Pipeline
+from jackfield._quick import Quick, make_quick
 from jackfield._registry import Entry, Registry
-from jackfield._session import Places, Session
+from jackfield._session import Session
 from jackfield._settings import Limits
 from jackfield._workers import Workers
 
@@ -64,10 +65,11 @@ class Dispatcher:
         self.quick: dict[str, Quick] = {
             event: quick
             for event, pipeline in self._pipelines.items()
-            if (quick := make_quick(pipeline, self, self._audience)) is not None
+            if (quick := make_quick(pipeline, self, self._audience, self._launch)) is not None
         }
         self._sessions: set[Session] = set()
         self._running: set[Invocation] = set()
+        self._watch: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._told: WeakKeyDictionary[Session, asyncio.Task[None]] = WeakKeyDictionary()
         self._draining = False
@@ -224,16 +226,17 @@ class Dispatcher:
             self._launch(Invocation(pipeline, call, envelope, buffers, answer, self._audience), places)
 
     def _launch(self, invocation: Invocation, places: Places) -> None:
-        call_id = invocation.call.id
-        place = invocation if call_id is None else call_id
+        invocation.start(self._running, places)
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().call_later(WATCH, self._look)
 
-        def ended() -> None:
-            self._running.discard(invocation)
-            del places[place]
-
-        self._running.add(invocation)
-        places[place] = invocation
-        invocation.start(ended)
+    def _look(self) -> None:
+        """Set timers for those calls whose time is up before the next look."""
+        self._watch = None
+        for invocation in self._running:
+            invocation.watch()
+        if self._running:
+            self._watch = asyncio.get_running_loop().call_later(WATCH, self._look)
 
     def _inner_call(self, outer: Call | None, envelope: Envelope, timeout: float | None) -> Call:
         if outer is None:

@@ -8,23 +8,28 @@ import secrets
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
-from contextvars import copy_context
 from time import monotonic
 from typing import Final, TypeAlias
 
-from jackfield._call import Call, Client, Scope
-from jackfield._envelope import Envelope, error_reply
+from jackfield._call import Call
+from jackfield._envelope import CallId, Envelope
 from jackfield._errors import CallError, Code
 from jackfield._hooks import Observer
-from jackfield._identity import Principal
-from jackfield._json import MAX_BUFFERS, Json, Value
+from jackfield._json import MAX_BUFFERS, Json
 from jackfield._pipeline import Pipeline
 from jackfield._throttle import Throttle
 
+Places: TypeAlias = "dict[CallId | Invocation, Invocation]"
+"""What is in flight for one client, under its id, or, where it has none, under itself."""
+
 Outcome: TypeAlias = Json | CallError
 Answer: TypeAlias = Callable[[Outcome], None]
-Quick: TypeAlias = Callable[[Principal | None, Client, Value, bool], Json]
-"""Takes who calls, the client, the data, and whether the message held Buffers; returns the reply."""
+Launch: TypeAlias = "Callable[[Invocation, Places], None]"
+"""Starts a call that may suspend; it is among what is in flight until its function is over."""
+
+
+WATCH: Final = 1.0
+"""Seconds between two looks at what runs: most calls are over long before their time is up, and need no timer."""
 
 log: Final = logging.getLogger("jackfield.calls")
 
@@ -110,7 +115,7 @@ async def run_inline(
         audience.started(call)
     try:
         result = await pipeline.run(call, envelope, buffers)
-        outcome: Outcome = _sendable(result) if result.buffers else result
+        outcome: Outcome = sendable(result) if result.buffers else result
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
         outcome = audience.failed(call, error)
     answer(outcome)
@@ -123,41 +128,6 @@ def finish(coroutine: Coroutine[object, None, None]) -> None:
     """Run a coroutine that never suspends and returns nothing."""
     for _ in coroutine.__await__():  # a loop sees the end without the cost of an exception, which `send` would raise
         raise RuntimeError(f"{coroutine!r} has suspended, which its code does not show")
-
-
-def make_quick(pipeline: Pipeline, scope: Scope, audience: Audience) -> Quick | None:
-    """Return the shortest way through a function for the plainest call: one with data and nothing else.
-
-    It is the way of most calls, so everything that a step could cost is decided here. None if the function or the
-    plugins in service need more.
-    """
-    if not pipeline.quick or audience.observers:
-        return None
-    handler, seconds = pipeline.handler, pipeline.seconds
-    validate, dump = pipeline.contract.validate, pipeline.contract.dump
-    envelope = Envelope(pipeline.info.event)
-
-    def reply(principal: Principal | None, client: Client, data: Value, buffers: bool) -> Json:
-        call = Call(envelope, principal, client, monotonic() + seconds, scope)
-        try:
-            result = dump(copy_context().run(_finish_now, handler(call, validate(data, buffers))))
-            outcome: Outcome = _sendable(result) if result.buffers else result
-        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
-            outcome = audience.failed(call, error)
-        if isinstance(outcome, CallError):
-            return error_reply(outcome, None)
-        return Json(b'{"data":' + outcome.text + b"}", outcome.buffers)
-
-    return reply
-
-
-def _finish_now(coroutine: Coroutine[object, None, object]) -> object:
-    """Return the result of a coroutine that never suspends."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return end.value
-    raise RuntimeError(f"{coroutine!r} has suspended, which its code does not show")
 
 
 class Invocation:
@@ -175,7 +145,20 @@ class Invocation:
         task: What runs it, once it has started.
     """
 
-    __slots__ = ("_answer", "_audience", "_buffers", "_envelope", "_timer", "_told", "call", "pipeline", "task")
+    __slots__ = (
+        "_answer",
+        "_audience",
+        "_begun",
+        "_buffers",
+        "_envelope",
+        "_places",
+        "_running",
+        "_timer",
+        "_told",
+        "call",
+        "pipeline",
+        "task",
+    )
 
     def __init__(
         self, pipeline: Pipeline, call: Call, envelope: Envelope, buffers: bool, answer: Answer, audience: Audience
@@ -187,26 +170,39 @@ class Invocation:
         self._buffers = buffers
         self._answer: Answer | None = answer
         self._audience = audience
+        self._begun = False
         self._told: CallError | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._running: set[Invocation]
+        self._places: Places
 
-    def start(self, ended: Callable[[], None]) -> None:
-        """Start it; `ended` is called when the function is over, answered or not."""
+    def start(self, running: set[Invocation], places: Places) -> None:
+        """Start it.
+
+        Args:
+            running: What runs in the whole server; it is among that until its function is over.
+            places: What runs for its client, likewise.
+        """
+        self._running, self._places = running, places
+        running.add(self)
+        call_id = self._envelope.options.id
+        places[self if call_id is None else call_id] = self
         loop = asyncio.get_running_loop()
-        name = f"call:{self.call.event}"
         if sys.version_info >= (3, 12):
-            self.task = asyncio.Task(self._run(), loop=loop, name=name, eager_start=True)
+            self.task = asyncio.Task(self._run(), loop=loop, name=self.pipeline.task_name, eager_start=True)
             if self.task.done():
-                ended()
                 return
             if self.call.cancelled:  # while it ran up to its first wait, when there was no task to cancel
                 self.task.cancel()
         else:
-            self.task = loop.create_task(self._run(), name=name)
-        self.task.add_done_callback(lambda _: ended())
-        remaining = self.call.remaining()
-        if remaining is not None:
-            self._timer = loop.call_later(remaining, self._expire)
+            self.task = loop.create_task(self._run(), name=self.pipeline.task_name)
+        self.watch()
+
+    def watch(self) -> None:
+        """Set a timer, if the call's time is up so soon that nobody will call this again before."""
+        deadline = self.call.deadline
+        if deadline is not None and self._timer is None and (remaining := deadline - monotonic()) < 2 * WATCH:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, remaining), self._expire)
 
     def cancel(self, error: CallError) -> None:
         """Answer with `error` now, and stop the function."""
@@ -231,36 +227,48 @@ class Invocation:
             self._timer.cancel()
         if self.task is not None:
             self.task.cancel()
+            if not self._begun:  # nor will it ever: what is cancelled before its first step has none
+                self._begun = True
+                self.task.add_done_callback(self._end)
 
     async def _run(self) -> None:
-        self._audience.started(self.call)
+        self._begun = True
+        audience = self._audience
+        if audience.observers:
+            audience.started(self.call)
+        outcome: Outcome | None = None
         try:
-            self._settle(await self._outcome())
-        except GeneratorExit as error:  # the function's own, unless the event loop has gone and the call with it
-            if not self.call.cancelled:
-                self._settle(self._audience.failed(self.call, error))
+            try:
+                result = await self.pipeline.run(self.call, self._envelope, self._buffers)
+                outcome = sendable(result) if result.buffers else result
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
+                if isinstance(error, GeneratorExit) and self.call.cancelled:
+                    return  # the event loop has gone, and the call with it
+                outcome = audience.failed(self.call, error)
+            self._settle(outcome)
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._audience.ended(self.call, self._told)
-            self._told = None  # its traceback holds this call's frames, and they its data: let all of it go now
-
-    async def _outcome(self) -> Outcome:
-        try:
-            return _sendable(await self.pipeline.run(self.call, self._envelope, self._buffers))
-        except GeneratorExit:
-            raise
-        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
-            return self._audience.failed(self.call, error)
+            self._end()
+            if audience.observers:
+                audience.ended(self.call, self._told)
+            self._told = outcome = None  # the traceback of an error holds this call's frames, and with them its data
 
     def _settle(self, outcome: Outcome) -> None:
         answer, self._answer = self._answer, None
         if answer is not None:
-            self._told = outcome if isinstance(outcome, CallError) else None
+            if isinstance(outcome, CallError):
+                self._told = outcome
             answer(outcome)
 
+    def _end(self, _: object = None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._running.discard(self)
+        call_id = self._envelope.options.id
+        self._places.pop(self if call_id is None else call_id, None)
 
-def _sendable(result: Json) -> Outcome:
+
+def sendable(result: Json) -> Outcome:
+    """Return the result, or, where clients would refuse it, the error that says so."""
     if len(result.buffers) > MAX_BUFFERS:
         return CallError(
             Code.RESOURCE_EXHAUSTED,

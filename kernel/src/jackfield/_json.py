@@ -35,6 +35,7 @@ _LONG: Final = 16
 _DIGITS: Final = b"0123456789"
 _TO_ZEROS: Final = bytes(ord("0") if byte in _DIGITS else ord(" ") for byte in range(256))
 _LONG_RUN: Final = b"0" * _LONG
+_SIXTEENTHS: Final = slice(_LONG - 1, None, _LONG)
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _STRINGS_AND_OTHERS: Final = re.compile(rb"(?:[^\"]++|%b){1,4096}+" % _STRING.pattern, re.DOTALL)
 _PLACEHOLDER: Final = re.compile(rb'\{"_placeholder":true,"num":(\d+)\}')
@@ -84,24 +85,26 @@ def loads(text: bytes, max_depth: int) -> Value:
             (`invalid_argument`).
     """
     try:
-        value = orjson.loads(text)
+        value: Value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        if _brackets(text) > max_depth and _open_at(error) > max_depth:
+        if text.count(b"[") + text.count(b"{") > max_depth and _open_at(error) > max_depth:
             too_deep(max_depth)
         raise JsonSyntaxError(f"{error.msg} at character {error.pos}") from None
     # Whatever is open is closed again, so that a text this short cannot be nested too deeply.
-    if len(text) > 2 * max_depth and _brackets(text) > max_depth:
+    if len(text) > 2 * max_depth and text.count(b"[") + text.count(b"{") > max_depth:
         check_depth(value, max_depth)
-    if has_long_number(text):
+    # `has_long_number`, whose first look decides for nearly every message, written out.
+    sixteenths = text[_SIXTEENTHS]
+    if sixteenths.translate(None, _DIGITS) != sixteenths and _LONG_RUN in text.translate(_TO_ZEROS):
         json.loads(text, parse_int=_safe_integer)
-    return cast(Value, value)
+    return value
 
 
 def has_long_number(text: bytes) -> bool:
     """Tell whether JSON text holds so many digits in a row that they may be an integer beyond ±(2^53−1)."""
     # Such a run covers at least one of every sixteenth bytes; most texts have no digit at any of those.
-    sixteenths = text[_LONG - 1 :: _LONG]
-    if len(sixteenths.translate(None, _DIGITS)) == len(sixteenths):
+    sixteenths = text[_SIXTEENTHS]
+    if sixteenths.translate(None, _DIGITS) == sixteenths:
         return False
     return _LONG_RUN in text.translate(_TO_ZEROS)
 
@@ -257,10 +260,6 @@ def _outside_strings(text: bytes) -> Iterator[bytes]:
     """Yield what of JSON text is no string, in pieces: there may be a million strings."""
     for part in _STRINGS_AND_OTHERS.finditer(text):
         yield _STRING.sub(b"", part[0])
-
-
-def _brackets(text: bytes) -> int:
-    return text.count(b"[") + text.count(b"{")
 
 
 def _marks(text: bytes) -> int:

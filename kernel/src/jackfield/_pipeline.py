@@ -44,6 +44,7 @@ class Pipeline:
     Attributes:
         info: The function as others see it.
         function: The function as its author declared it.
+        task_name: The name of the tasks that run it.
         seconds: The time that a call has when its caller does not say.
         inline: Whether `run` never suspends, so that a call needs no task.
         quick: Whether nothing at all stands around the function: nobody is asked, and its argument is all it takes.
@@ -58,6 +59,7 @@ class Pipeline:
     def __init__(self, entry: Entry, hooks: Hooks, workers: Workers, limits: Limits) -> None:
         self.info = entry.info
         self.function = entry.served.function
+        self.task_name = f"call:{entry.info.event}"
         asked = self.function.timeout
         self.seconds = min(limits.call_timeout if asked is None else asked, limits.max_timeout)
         self.authorizers: Sequence[Authorizer] = hooks.authorizers()

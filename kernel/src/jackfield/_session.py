@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, cast
 
 from jackfield import _envelope, _json
 from jackfield._call import Client, Connection
@@ -11,13 +11,11 @@ from jackfield._codec import Bounds
 from jackfield._envelope import CallId, Envelope, EnvelopeError
 from jackfield._errors import CallError, Code
 from jackfield._identity import Principal
-from jackfield._invocation import Answer, Invocation, Outcome, Quick
+from jackfield._invocation import Answer, Outcome, Places
 from jackfield._json import MAX_BUFFERS, Json, Value
 from jackfield._pipeline import Pipeline
+from jackfield._quick import Quick
 from jackfield._settings import Limits
-
-Places: TypeAlias = dict[CallId | Invocation, Invocation]
-"""What is in flight, under its id, or, where it has none, under itself."""
 
 
 class Switchboard(Protocol):
@@ -68,18 +66,18 @@ class Session:
         principal: Who it is, if that was asked.
     """
 
-    __slots__ = ("__weakref__", "_board", "_connection", "_limits", "_quick", "_running", "client", "principal")
+    __slots__ = ("__weakref__", "_board", "_limits", "_quick", "client", "connection", "principal", "running")
 
     def __init__(self, board: Switchboard, connection: Connection, client: Client, principal: Principal | None) -> None:
         self.client = client
         self.principal = principal
         self._board = board
-        self._connection = connection
+        self.connection = connection
         self._limits = board.limits
         self._quick = board.quick
-        self._running: Places = {}
+        self.running: Places = {}
 
-    def receive(self, event: list[Value], ack: bytes | None, *, buffers: bool) -> None:
+    def receive(self, event: list[Value], ack: bytes | None, buffers: bool) -> None:
         """Take one Socket.IO event from the client.
 
         Args:
@@ -92,11 +90,12 @@ class Session:
         if name == "event":
             if len(event) == 2:
                 argument = event[1]
-                if ack is not None and type(argument) is dict and len(argument) == 2 and "data" in argument:
-                    quick = self._quick.get(cast(str, argument.get("event")))
-                    if quick is not None and len(self._running) < self._limits.calls:
-                        reply = quick(self.principal, self.client, argument["data"], buffers)
-                        self._connection.acknowledge(ack, reply)
+                # The plainest call, of a function that finishes at once: most are of this kind.
+                if type(argument) is dict and len(argument) == 2 and ack is not None and "data" in argument:
+                    called = argument.get("event")
+                    quick = self._quick.get(called) if type(called) is str else None
+                    if quick is not None and len(self.running) < self._limits.calls:
+                        quick(self, ack, argument["data"], buffers)
                         return
                 self._event(argument, ack, buffers)
             else:
@@ -113,7 +112,7 @@ class Session:
     def close(self) -> None:
         """Cancel what runs for a client that has gone, save what is detached."""
         self.client.connected = False
-        for invocation in list(self._running.values()):
+        for invocation in list(self.running.values()):
             if invocation.pipeline.function.detached:
                 invocation.detach()
             else:
@@ -121,7 +120,7 @@ class Session:
 
     def notify(self, event: str, data: Mapping[str, object]) -> None:
         """Send the client an event of the kernel's own."""
-        self._connection.emit(event, _json.dumps(data))
+        self.connection.emit(event, _json.dumps(data))
 
     def _named(self, name: str, event: list[Value], ack: bytes | None, buffers: bool) -> None:
         if len(event) > 2:
@@ -154,7 +153,7 @@ class Session:
             )
             return
         collector = (
-            _Batch(len(entries), lambda payload: self._connection.acknowledge(ack, payload))
+            _Batch(len(entries), lambda payload: self.connection.acknowledge(ack, payload.text, payload.buffers))
             if ack is not None
             else None
         )
@@ -176,21 +175,21 @@ class Session:
         try:
             self._board.accept()
             pipeline = self._board.find(envelope.event, self.principal)
-            if self._running:
+            if self.running:
                 self._check(envelope.options.id)
         except CallError as error:
             answer(error)
             return
-        self._board.start(pipeline, envelope, buffers, self.principal, self.client, answer, self._running)
+        self._board.start(pipeline, envelope, buffers, self.principal, self.client, answer, self.running)
 
     def _check(self, call_id: CallId | None) -> None:
-        if len(self._running) >= self._limits.calls:
+        if len(self.running) >= self._limits.calls:
             raise CallError(
                 Code.RESOURCE_EXHAUSTED,
                 f"{self._limits.calls} calls of this connection are in flight (limits.calls).",
                 retry_after=1000,
             )
-        if call_id is not None and call_id in self._running:
+        if call_id is not None and call_id in self.running:
             raise CallError(Code.ALREADY_EXISTS, f"A call with the id {call_id!r} is in flight.")
 
     def _frame(self, frame: Value) -> None:
@@ -198,17 +197,16 @@ class Session:
         if not isinstance(frame, dict) or isinstance(call_id, bool) or not isinstance(call_id, str | int):
             self._fault(None, "stream", "'stream' takes one frame: an object with an id.")
         elif frame.get("cancel") is True:
-            if (invocation := self._running.get(call_id)) is not None:
+            if (invocation := self.running.get(call_id)) is not None:
                 invocation.cancel(CallError(Code.CANCELED, "The call was cancelled by its caller."))
-        elif "error" not in frame and call_id not in self._running:
+        elif "error" not in frame and call_id not in self.running:
             error = CallError(Code.NOT_FOUND, "There is no stream with this id.")
             self.notify("stream", {"id": call_id, "error": error.as_dict()})
 
     def _replier(self, ack: bytes | None, envelope: Envelope) -> Answer:
         options = envelope.options
         if ack is not None:
-            acknowledge = self._connection.acknowledge
-            return lambda outcome: acknowledge(ack, _reply(outcome, options.id, options.accept_text))
+            return lambda outcome: self._send(outcome, ack, options.id, None, options.accept_text)
         return lambda outcome: self._send(outcome, None, options.id, envelope.event, options.accept_text)
 
     def _send(
@@ -220,11 +218,12 @@ class Session:
         encoding: str | None = None,
     ) -> None:
         if ack is not None:
-            self._connection.acknowledge(ack, _reply(outcome, call_id, encoding))
+            reply = _reply(outcome, call_id, encoding)
+            self.connection.acknowledge(ack, reply.text, reply.buffers)
         elif call_id is not None:
-            self._connection.emit("message", _reply(outcome, call_id, encoding))
+            self.connection.emit("message", _reply(outcome, call_id, encoding))
         elif isinstance(outcome, CallError):
-            self._connection.emit("message", _envelope.error_notice(outcome, event))
+            self.connection.emit("message", _envelope.error_notice(outcome, event))
 
     def _fault(self, ack: bytes | None, event: str | None, message: str) -> None:
         self._send(CallError(Code.INVALID_ARGUMENT, message), ack, None, event)

@@ -6,8 +6,6 @@ taken for harmful, and costs time instead of being wrong.
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
@@ -59,10 +57,8 @@ _HARMLESS_CONFIG: Final = frozenset(
         "validate_by_name",
     }
 )
-_MAX_TYPES: Final = 64
-"""Combinations of types that are kept for one model, of which every field that may be null doubles the number."""
 
-FlatModel: TypeAlias = "tuple[type, frozenset[tuple[type, ...]]]"
+FlatModel: TypeAlias = "tuple[type, list[tuple[str, frozenset[type]]]]"
 
 
 def same_in_both_modes(schema: CoreSchema) -> bool:
@@ -94,7 +90,7 @@ def holds_models(schema: CoreSchema) -> bool:
 
 
 def flat_model(schema: CoreSchema) -> FlatModel | None:
-    """Return a model that has nothing but fields of scalars, and the types that these may have, in their order."""
+    """Return a model that has nothing but fields of scalars, and their names with the types that they may have."""
     nodes = {node["ref"]: node for node in _nodes(schema) if "ref" in node}
     node: Any = schema
     while node["type"] in {"definitions", "definition-ref"}:
@@ -106,10 +102,10 @@ def flat_model(schema: CoreSchema) -> FlatModel | None:
         return None
     if "extras_schema" in inner or inner.get("computed_fields"):
         return None
-    fields = [_scalar(field) for field in inner["fields"].values()]
-    if not 0 < math.prod(map(len, fields)) <= _MAX_TYPES:
+    fields = [(name, frozenset(_scalar(field))) for name, field in inner["fields"].items()]
+    if not fields or not all(types for _, types in fields):
         return None
-    return node["cls"], frozenset(itertools.product(*fields))
+    return node["cls"], fields
 
 
 def _scalar(node: _Node) -> tuple[type, ...]:

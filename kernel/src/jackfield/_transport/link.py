@@ -137,14 +137,13 @@ class Link:
         """Send an event with one argument."""
         self.peer.send(*packet.event(event, payload))
 
-    def acknowledge(self, ack: bytes, payload: Json) -> None:
+    def acknowledge(self, ack: bytes, text: bytes, buffers: tuple[bytes, ...] = ()) -> None:
         """Acknowledge a packet."""
-        text, buffers = packet.acknowledgement(ack, payload)
         wire = self.peer.wire
         if wire is None or buffers:
-            self.peer.send(text, buffers)
+            self.peer.send(*packet.acknowledgement(ack, text, buffers))
         else:
-            wire.text(text)
+            wire.text(b"43%b[%b]" % (ack, text))
 
     async def request(self, event: str, payload: Json, timeout: float) -> Value:
         """Emit an event and return what the client acknowledges it with."""
@@ -189,11 +188,8 @@ class Link:
     def text(self, data: bytes) -> None:
         """Take a message's text."""
         session = self.session
-        if session is not None:
-            event = self._decoder.event(data)
-            if event is not None:
-                session.receive(event[0], event[1], buffers=False)
-                return
+        if session is not None and self._decoder.event(data, session.receive):
+            return
         try:
             self._take(self._decoder.text(data), len(data) - len(eio.MESSAGE))
         except PacketError as error:
@@ -248,7 +244,7 @@ class Link:
         elif self.session is None:
             raise PacketError("a packet before CONNECT")
         elif isinstance(packet, Event):
-            self.session.receive(packet.event, packet.ack, buffers=packet.buffers)
+            self.session.receive(packet.event, packet.ack, packet.buffers)
         elif isinstance(packet, Ack):
             self._acknowledged(packet)
         elif isinstance(packet, Unreadable):

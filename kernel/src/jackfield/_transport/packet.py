@@ -13,6 +13,7 @@ client asks for is kept as it wrote it: nobody here counts with it.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 
@@ -114,24 +115,30 @@ class Decoder:
         """Whether Buffers are missing."""
         return self._pending is not None
 
-    def event(self, message: bytes) -> tuple[list[Value], bytes | None] | None:
-        """Return name and arguments of the plainest packet, an event in `/` without Buffers, and its id.
+    def event(self, message: bytes, deliver: Callable[[list[Value], bytes | None, bool], None]) -> bool:
+        """Deliver the plainest packet, an event in `/` without Buffers; tell whether the message was one.
 
-        None means that it is another packet, or a faulty one: `text` tells.
+        Args:
+            message: The message.
+            deliver: Takes the event's name and arguments, its id, and that it holds no Buffers.
+
+        Returns:
+            Whether it was delivered. If not, it is another packet, or a faulty one: `text` tells.
         """
-        if message[1:2] != b"2" or self._pending is not None:
-            return None
+        if self._pending is not None or not message.startswith(b"42"):
+            return False
         start = message.find(b"[", _PREFIX, _PREFIX + _LONGEST_QUICK_ACK + 1)
         ack = message[_PREFIX:start]
-        if start < 0 or (ack and not ack.isdigit()):
-            return None
+        if start < 0 or not (ack.isdigit() or start == _PREFIX):
+            return False
         try:
             value = _json.loads(message[start:], self._max_depth)
         except (JsonSyntaxError, CodecError):
-            return None
+            return False
         if type(value) is list and value and type(value[0]) is str and value[0] not in RESERVED:
-            return value, ack or None
-        return None
+            deliver(value, ack or None, False)
+            return True
+        return False
 
     def text(self, message: bytes) -> Packet | None:
         """Take a message of text, and return the packet that it completes, if it completes one.
@@ -230,11 +237,11 @@ def emission(event: Json, namespace: str, ack: int | None = None) -> Encoded:
     return head + event.text, event.buffers
 
 
-def acknowledgement(ack: bytes, payload: Json) -> Encoded:
+def acknowledgement(ack: bytes, text: bytes, buffers: tuple[bytes, ...]) -> Encoded:
     """Return the acknowledgement of an event, in the namespace `/`."""
-    if payload.buffers:
-        return b"4%d%d-%b[%b]" % (_BINARY_ACK, len(payload.buffers), ack, payload.text), payload.buffers
-    return b"43" + ack + b"[" + payload.text + b"]", ()
+    if buffers:
+        return b"4%d%d-%b[%b]" % (_BINARY_ACK, len(buffers), ack, text), buffers
+    return b"4%d%b[%b]" % (_ACK, ack, text), ()
 
 
 def _prefix(namespace: str) -> bytes:
