@@ -33,7 +33,7 @@ GATE = """
     service = Service("api.gate")
     seen = Counter()
     told = []
-    OWN = {"Link", "Decoder", "Session", "AsyncSocket", "Client"}
+    OWN = {"Link", "Decoder", "Session", "Peer", "Client"}
 
     @service.function
     async def look(call: Call) -> dict[str, int]:
@@ -103,8 +103,10 @@ GATE = """
         return None
 
     @hookimpl
-    async def jackfield_connect(client):
+    async def jackfield_connect(client, principal):
         seen["connect"] += 1
+        if principal and principal.id == "guard":
+            await client.emit("counted")
 
     @hookimpl
     async def jackfield_disconnect(client, reason):
@@ -127,6 +129,7 @@ PLACE = '{"_placeholder":true,"num":0}'
 async def _guard(server: Server) -> AsyncIterator[Wire]:
     async with wire(server.url, join=False) as guard:
         assert str(await guard.join(KEY)).startswith("40{")
+        assert await guard.receive() == '42["counted",null]'
         yield guard
 
 

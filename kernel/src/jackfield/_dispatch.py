@@ -290,8 +290,11 @@ class Dispatcher:
     ) -> None:
         if before is not None:  # nobody hears of a client's going before its coming
             await asyncio.wait([before])
-        # Side by side, so that one that hangs keeps the others waiting for nothing.
-        await asyncio.gather(*(self._tell_one(hook, plugin, tell) for plugin, tell in listeners))
+        first, *others = (self._tell_one(hook, plugin, tell) for plugin, tell in listeners)
+        if others:  # side by side, so that one that hangs keeps the others waiting for nothing
+            await asyncio.gather(first, *others)
+        else:
+            await first
 
     async def _tell_one(self, hook: str, plugin: str, tell: Callable[[], Any]) -> None:
         try:
