@@ -46,11 +46,12 @@ install: $(VENV)/.installed ## make .venv with all packages, editable, and the l
 serve: install ## start a server: make serve ARGS="--port 9000"
 	$(BIN)/jackfield serve $(ARGS)
 
-test: install $(NODE_MODULES) ## run the tests: make test PYTEST_ARGS="-k plugins"
+test: install $(NODE_MODULES) $(BENCH_MODULES) ## run the tests: make test PYTEST_ARGS="-k plugins"
 	$(BIN)/pytest -m "not full" $(PYTEST_ARGS)
 
-test-full: install $(NODE_MODULES) ## run the large tests only
+test-full: install $(NODE_MODULES) $(BENCH_MODULES) ## run the large tests, and those of the transport on the ASGI carrier
 	$(BIN)/pytest -m full $(PYTEST_FULL_ARGS)
+	TESTS_WEBSOCKET=asgi $(BIN)/pytest -m "not full" tests/interop tests/hardening tests/faults $(PYTEST_FULL_ARGS)
 
 conformance-server: install ## serve what the public protocol suites expect: make conformance-server PORT=3000 WEBSOCKET=asgi
 	$(BIN)/python -m tests.conformance.server --port $(PORT) --websocket $(WEBSOCKET)

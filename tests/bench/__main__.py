@@ -17,7 +17,7 @@ import click
 
 from tests.bench import environment, goals, report, targets
 from tests.bench.generator import BenchError
-from tests.bench.measures import MEASURES, Bench, Sizes, find_peaks
+from tests.bench.measures import MEASURES, Bench, Measure, Row, Sizes, find_peaks
 from tests.bench.results import Results, Sample
 from tests.bench.servers import Target, can_pin
 from tests.bench.targets import say
@@ -107,12 +107,21 @@ def measure(
                     if not chosen.fits(target):
                         continue
                     began = time.monotonic()
-                    for case, figures, against in chosen.take(bench, target):
+                    for case, figures, against in _taken(chosen, bench, target):
                         results.samples.append(Sample(name, case, target.name, number, figures, against))
                     say(f"{name:<12} round {number + 1}/{rounds}  {target.title:<26} {time.monotonic() - began:5.1f} s")
                 if output:
                     results.write(output)
     return results
+
+
+def _taken(measure: Measure, bench: Bench, target: Target) -> list[Row]:
+    """Take a measure; once more if it fails, since a stall of the machine should not cost the whole run."""
+    try:
+        return list(measure.take(bench, target))
+    except BenchError as error:
+        say(f"again: {error}")
+        return list(measure.take(bench, target))
 
 
 def _chosen(found: Sequence[Target], names: Sequence[str]) -> list[Target]:

@@ -22,7 +22,13 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 COMMAND: Final = "python tests/docs/tables.py"
 
 PAST: Final = {
-    "message_size": "the connection ends, a websocket with 1009",
+    "message_size": "the connection is closed with 1009; a POST is answered with 413",
+    "fragments": "the connection is closed with 1008",
+    "header_size": "HTTP status 431",
+    "headers": "HTTP status 431",
+    "request_timeout": "HTTP status 408",
+    "backlog": "the connection is closed with 4008",
+    "backlog_timeout": "the connection is closed with 4008",
     "unpacked_size": "`resource_exhausted`",
     "unpack_ratio": "`resource_exhausted`",
     "depth": "`resource_exhausted`",
@@ -35,6 +41,8 @@ PAST: Final = {
     "threads": "the call waits for a thread, within its time",
     "auth_size": "the connection is closed with 1008",
     "auth_timeout": "`connect_error` with `unavailable` and `retry_after`",
+    "pending": "HTTP status 503 with `Retry-After`",
+    "buffers_timeout": "the connection is closed with 1008",
     "connect_timeout": "the connection is closed with 1000",
 }
 """What a client meets past each limit."""
@@ -111,6 +119,8 @@ def renewed(text: str) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, str):

@@ -54,7 +54,7 @@ def test_every_setting_is_documented() -> None:
     for key in keys():
         table, name = key.split(".")
         assert re.search(
-            rf"^\| `{name}` \| `.+` \| .+ \|$", section("configuration.md", f"## [{table}]"), re.MULTILINE
+            rf"^\| `{name}` \| (?:`.+`|none) \| .+ \|$", section("configuration.md", f"## [{table}]"), re.MULTILINE
         ), key
 
 

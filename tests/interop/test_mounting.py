@@ -230,6 +230,17 @@ async def test_the_end_of_the_lifespan(tmp_path: Path) -> None:
                 assert await answer.text() == "well"
 
 
+async def test_limits_are_those_of_the_settings(tmp_path: Path) -> None:
+    """The host allows longer messages; what the settings do not allow is closed with 1009."""
+    with hosted(tmp_path, APP) as host:
+        async with wire(await up(host)) as client:
+            await client.send(f'427["{ECHO}","{"x" * 1_000_000}"]')
+            assert await client.closed() == 1009
+        async with wire(host.url) as client:
+            await client.send('451-7["api.services.test.reverse",{"_placeholder":true,"num":0}]', bytes(1_000_001))
+            assert await client.closed() == 1009
+
+
 async def test_a_plugin_that_does_not_start(tmp_path: Path) -> None:
     """With `plugins.strict` the host does not start, and says why."""
     source = (

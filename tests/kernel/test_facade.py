@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from jackfield import Handshake, Kernel, Principal, Service, hookimpl
-from jackfield._errors import PluginError
+from jackfield._errors import PluginError, StartError
 from jackfield._facade import Hooks, check_hooks, forgotten_marks, hook_names
 
 
@@ -39,6 +39,7 @@ def test_the_hooks_are_those_that_are_documented() -> None:
         "jackfield_services",
         "jackfield_startup",
         "jackfield_shutdown",
+        "jackfield_client_manager",
         "jackfield_authenticate",
         "jackfield_connect",
         "jackfield_disconnect",
@@ -186,6 +187,32 @@ def test_an_observer_is_asked_for_once() -> None:
     together = Hooks([("one", found)], dict(alone)).observers()
     assert together == alone
     assert len(asked) == 1
+
+
+def test_the_client_manager_is_that_of_one_plugin() -> None:
+    """Those that return None have none; the plugin's name comes with it."""
+    manager = object()
+    found = [("one", plugin(jackfield_client_manager=lambda: None)), ("two", SimpleNamespace())]
+    assert Hooks(found).client_manager() is None
+    found.append(("three", plugin(jackfield_client_manager=lambda: manager)))
+    assert Hooks(found).client_manager() == ("three", manager)
+
+
+def test_two_client_managers_and_one_that_fails() -> None:
+    """All faults are named at once, with their plugins."""
+
+    def fail() -> object:
+        raise OSError("no queue")
+
+    makers: list[Callable[[], object]] = [lambda: 1, fail, lambda: 2]
+    hooks = Hooks([(f"p{number}", plugin(jackfield_client_manager=make)) for number, make in enumerate(makers)])
+    with pytest.raises(StartError) as caught:
+        hooks.client_manager()
+    assert caught.value.faults == (
+        "jackfield_client_manager of plugin p1 failed: OSError: no queue",
+        "several plugins return a client manager, and a server can have one: p0 and p2; "
+        "put all but one of them into plugins.disabled",
+    )
 
 
 # ------------------------------------------------------------------- order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -95,7 +96,13 @@ def launch(
     env: dict[str, str] | None = None,
     python: Path | str = sys.executable,
 ) -> tuple[subprocess.Popen[bytes], Path]:
-    """Start a server that may fail to start; return its process and the file with its standard error."""
+    """Start a server that may fail to start; return its process and the file with its standard error.
+
+    The variable TESTS_WEBSOCKET says which carrier of websockets it has, where the test does not.
+    """
+    carrier = os.environ.get("TESTS_WEBSOCKET")
+    if carrier and not re.search(r"^websocket\b", config, re.MULTILINE):
+        env = {"JACKFIELD_SERVER__WEBSOCKET": carrier, **(env or {})}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "jackfield.toml").write_text(config, encoding="utf-8")
     log_file = folder / "stderr.log"

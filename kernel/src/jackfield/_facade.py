@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from jackfield import _hooks
 from jackfield._call import Call, Client, FunctionInfo, Kernel
-from jackfield._errors import PluginError
+from jackfield._errors import PluginError, StartError
 from jackfield._hooks import Observer, Proceed
 from jackfield._identity import Handshake, Principal
 from jackfield._service import Service
@@ -121,6 +121,34 @@ class Hooks:
         """Stop the one plugin."""
         for stop in self["jackfield_shutdown"]:
             await stop(kernel=kernel)
+
+    def client_manager(self) -> tuple[str, object] | None:
+        """Return the one client manager, if there is one, and the plugin that it is from.
+
+        Raises:
+            StartError: There are several, or a plugin failed to say.
+        """
+        found: list[tuple[str, object]] = []
+        faults = []
+        for ask in self["jackfield_client_manager"]:
+            try:
+                manager = ask()
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                faults.append(
+                    f"jackfield_client_manager of plugin {ask.plugin} failed: {type(error).__name__}: {error}"
+                )
+            else:
+                if manager is not None:
+                    found.append((ask.plugin, manager))
+        if len(found) > 1:
+            plugins = " and ".join(plugin for plugin, _ in found)
+            faults.append(
+                f"several plugins return a client manager, and a server can have one: {plugins}; "
+                "put all but one of them into plugins.disabled"
+            )
+        if faults:
+            raise StartError(faults)
+        return found[0] if found else None
 
     @property
     def authenticates(self) -> bool:

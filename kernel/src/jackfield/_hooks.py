@@ -100,6 +100,21 @@ async def jackfield_shutdown(kernel: Kernel) -> None:
     raise AssertionError
 
 
+@hookspec
+def jackfield_client_manager() -> object:
+    """Return the client manager through which several servers are one: their broadcasts reach each other's clients.
+
+    It is one of python-socketio's, an instance of a subclass of `socketio.AsyncManager` such as
+    `socketio.AsyncRedisManager`, made for this server alone. The kernel ends its tasks with the connections; what it
+    has open, `jackfield_shutdown` closes.
+
+    When: once, after all `jackfield_startup` and before clients come. At most one plugin may return one that is not
+    None. A second one, something else, or an exception keeps the server from starting: alone it would reach only
+    its own clients, and nobody would notice.
+    """
+    raise AssertionError
+
+
 # ------------------------------------------------------------------- connections
 
 
@@ -142,7 +157,8 @@ async def jackfield_disconnect(client: Client, reason: str) -> None:
 
     Args:
         client: The client; events to it go nowhere.
-        reason: Why, in Socket.IO's words, such as `client disconnect` or `transport close`.
+        reason: Why: `client disconnect`, `server disconnect`, `transport close`, `ping timeout`, `parse error` for a
+            client that broke the protocol, `slow reader` for one that did not read what it was sent.
     """
     raise AssertionError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import threading
@@ -173,6 +174,7 @@ class JackfieldKernel:
             try:
                 async with self._in_service(server.stop, _any_task):
                     await server.start()
+                    _spare_the_collector()
                     ready()
                     await _first(server.ended(), self._stop.wait())
                     if fd is not None:  # others listen on it too, and are there for who comes now
@@ -214,6 +216,7 @@ class JackfieldKernel:
                 for event in await dispatcher.close(self.settings.server.stop_timeout):
                     log.warning("a call of %s did not end and is abandoned", event)
         finally:
+            await self._border.shutdown()
             await self._stop_plugins(whose)
 
     async def _hang_up(self) -> None:
@@ -224,6 +227,8 @@ class JackfieldKernel:
         in_service = [p for wave in _plugins.in_order([p for p in self._plugins if p.in_service]) for p in wave]
         observers = {name: observer for plugin in in_service for name, observer in plugin.observers.items()}
         hooks = Hooks([(plugin.name, plugin.object) for plugin in in_service], observers)
+        if (found := hooks.client_manager()) is not None:
+            self._border.use(*found)
         return Dispatcher(self, Registry(self._plugins), hooks, self.settings.limits)
 
     async def _start_plugins(self) -> None:
@@ -292,6 +297,12 @@ class JackfieldKernel:
             ]
             if faults:
                 raise StartError(faults)
+
+
+def _spare_the_collector() -> None:
+    """Keep what was made for good out of the garbage collector's rounds, which would stop the server for long."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _interruptible(hook: Coroutine[object, object, None]) -> None:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -46,6 +47,7 @@ RESERVED_NAMES: Final = frozenset({"policy", "enabled", "disabled", "strict"})
 Seconds: TypeAlias = Annotated[float, Field(gt=0)]
 Bytes: TypeAlias = Annotated[int, Field(gt=0)]
 Count: TypeAlias = Annotated[int, Field(gt=0)]
+File: TypeAlias = Annotated[Path | None, BeforeValidator(lambda value: value or None)]  # TOML has no null
 
 
 class _Table(BaseModel):
@@ -57,9 +59,9 @@ class ServerSettings(_Table):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 or :: for all.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    unix: Path | None = Field(None, description="Unix socket to listen on, in the place of host and port.")
-    tls_certificate: Path | None = Field(None, description="PEM file of the certificate and its chain; serves TLS.")
-    tls_key: Path | None = Field(None, description="PEM file of the certificate's key, where it is a file of its own.")
+    unix: File = Field(None, description="Unix socket to listen on, in the place of host and port.")
+    tls_certificate: File = Field(None, description="PEM file of the certificate and its chain; serves TLS.")
+    tls_key: File = Field(None, description="PEM file of the certificate's key, where it is a file of its own.")
     path: str = Field("/socket.io", description="Path of the Socket.IO endpoint.")
     websocket: Literal["auto", "picows", "asgi"] = Field(
         "auto", description="Carrier of websockets: picows is the fast one, auto takes it where it is installed."

@@ -249,7 +249,8 @@ def _client(session: object, listener: Listener | None) -> tuple[Any, list[dict[
     refusals: list[dict[str, Any]] = []
 
     def refused(said: object = None) -> None:
-        if isinstance(said, dict) and "message" in said:
+        # A body with a `code` of its own is Engine.IO's: the request was refused, and nobody was asked to let us in.
+        if isinstance(said, dict) and "message" in said and "code" not in said:
             data = said.get("data")
             refusals.append({"code": "unknown", **(data if isinstance(data, dict) else {}), "message": said["message"]})
 

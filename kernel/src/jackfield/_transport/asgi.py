@@ -27,6 +27,7 @@ Send: TypeAlias = Callable[[Event], Awaitable[None]]
 ABORT: Final = "jackfield.abort"
 """The extension of a websocket's scope that holds a function which cuts the connection off."""
 
+_TOO_LARGE: Final = 1009
 _WATERLINE: Final = 64 * 1024
 _GOODBYE: Final = 2.0
 _SLOWEST: Final = 1000
@@ -72,12 +73,14 @@ class AsgiWire:
     Args:
         send: The server's channel.
         abort: Cuts the connection off, if the server can.
+        max_size: Bytes of one message; a host may take more.
     """
 
-    def __init__(self, send: Send, abort: Callable[[], None] | None) -> None:
+    def __init__(self, send: Send, abort: Callable[[], None] | None, max_size: int) -> None:
         self.reader: Reader
         self._send = send
         self._abort = abort
+        self._max_size = max_size
         self._out: deque[tuple[int, Event]] = deque()
         self._size = 0
         self._writer: asyncio.Task[None] | None = None
@@ -116,10 +119,14 @@ class AsgiWire:
         try:
             while (event := await receive())["type"] == "websocket.receive":
                 text = event.get("text")
-                if text is None:
-                    self.reader.buffer(event["bytes"])
+                data = event["bytes"] if text is None else text.encode()
+                if len(data) > self._max_size:
+                    self.close(_TOO_LARGE, "message too large")
+                    self.reader.lost()
+                elif text is None:
+                    self.reader.buffer(data)
                 else:
-                    self.reader.text(text.encode())
+                    self.reader.text(data)
         finally:
             self._closing = True
             self._reading = None
@@ -249,7 +256,7 @@ async def _websocket(engine: Engine, scope: Scope, request: Request, receive: Re
     attach = engine.admit_websocket(request)
     await receive()
     await send({"type": "websocket.accept"})
-    wire = AsgiWire(send, scope.get("extensions", {}).get(ABORT))
+    wire = AsgiWire(send, scope.get("extensions", {}).get(ABORT), engine.limits.message_size)
     wire.reader = attach(wire)
     await wire.read(receive)
 

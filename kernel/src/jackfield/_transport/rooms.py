@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeAlias, cast
+from contextvars import ContextVar
+from typing import Any, Final, TypeAlias, cast
 
 import socketio
+from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from jackfield import _json
 from jackfield._transport import packet
@@ -18,6 +20,9 @@ from jackfield._transport.engine import Engine
 from jackfield._transport.message import Message
 
 Room: TypeAlias = str | Sequence[str] | None
+
+_volatile: Final[ContextVar[bool]] = ContextVar("volatile", default=False)
+"""Whether what is on its way through a manager's own methods, which know nothing of it, is volatile."""
 
 
 class LocalDelivery(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio is untyped
@@ -44,14 +49,20 @@ class LocalDelivery(socketio.AsyncManager):  # type: ignore[misc]  # python-sock
     ) -> None:
         """Send an event to the clients of a room, or to all; a tuple is several arguments.
 
+        None is no argument, as python-socketio has it, save in the dispatcher's namespace, whose events have one: a
+        manager that passes an event on does not tell the two apart.
+
         Raises:
             EncodeError: The data cannot be sent.
         """
         if callback is not None:  # every client needs an id of its own, so nothing can be shared
             await super().emit(event, data, namespace, room, skip_sid, callback, to, **kwargs)
             return
-        arguments = data if isinstance(data, tuple) else () if data is None else (data,)
+        if data is None and not self.server.dispatches(namespace):
+            data = ()
+        arguments = data if isinstance(data, tuple) else (data,)
         encoded = packet.emission(_json.dumps([event, *arguments]), namespace)
+        volatile = volatile or _volatile.get()
         await self.deliver(Message(*encoded), namespace, to or room, skip_sid, volatile=volatile)
 
     async def deliver(
@@ -111,11 +122,34 @@ class LocalDelivery(socketio.AsyncManager):  # type: ignore[misc]  # python-sock
         return number
 
 
-def local(manager: socketio.AsyncManager | None) -> LocalDelivery:
+class _Volatile(AsyncPubSubManager):  # type: ignore[misc]  # python-socketio is untyped
+    """Tells the other servers of an event that it is volatile."""
+
+    async def emit(self, *args: Any, volatile: bool = False, **kwargs: Any) -> None:
+        before = _volatile.set(volatile)
+        try:
+            await super().emit(*args, **kwargs)
+        finally:
+            _volatile.reset(before)
+
+    async def _publish(self, data: dict[str, Any]) -> None:
+        if _volatile.get():
+            data = {**data, "volatile": True}
+        await super()._publish(data)
+
+    async def _handle_emit(self, message: dict[str, Any]) -> None:
+        before = _volatile.set(_volatile.get() or message.get("volatile") is True)
+        try:
+            await super()._handle_emit(message)
+        finally:
+            _volatile.reset(before)
+
+
+def local(manager: socketio.AsyncManager) -> LocalDelivery:
     """Return the manager, changed to deliver to the clients of this process in our way."""
-    if manager is None:
-        return LocalDelivery()
     kind = type(manager)
-    bases = (LocalDelivery,) if kind is socketio.AsyncManager else (kind, LocalDelivery)
+    bases: tuple[type, ...] = (LocalDelivery,) if kind is socketio.AsyncManager else (kind, LocalDelivery)
+    if isinstance(manager, AsyncPubSubManager):
+        bases = (_Volatile, *bases)
     manager.__class__ = type(kind.__name__, bases, {})
     return cast(LocalDelivery, manager)
