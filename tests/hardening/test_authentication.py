@@ -338,7 +338,7 @@ async def test_24_the_first_packet_has_16_kib(gate: Server) -> None:
 async def test_24_after_that_messages_have_their_own_limit(gate: Server) -> None:
     """Once let in, a client may say more at once."""
     async with wire(gate.url, join=False) as client:
-        await client.join(KEY)
+        await client.join('{"token":"user:ada"}')
         assert await client.ask(f'427["api.services.test.echo","{"x" * 500_000}"]') == {"data": "x" * 500_000}
 
 
@@ -382,7 +382,7 @@ async def test_24_three_refusals_close_the_connection(gate: Server) -> None:
     async with wire(gate.url, join=False) as client:
         for _ in range(2):
             assert _refusal(await client.join()) == NOBODY
-        assert str(await client.join(KEY)).startswith("40{")
+        assert str(await client.join('{"token":"user:ada"}')).startswith("40{")
         await client.send("41", "40")
         assert _refusal(await client.receive()) == NOBODY
         assert await client.closed() == 1000

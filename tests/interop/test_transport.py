@@ -241,6 +241,7 @@ async def test_a_client_may_be_refused_one_namespace_and_stay_in_another(server:
     await sio.connect(server.url, namespaces=["/", "/admin"], wait=False)
     async with asyncio.timeout(LIMIT):
         assert await refused == {"message": "Invalid namespace"}
+        await until(lambda: "/" in sio.namespaces)
         assert await sio.call("api.system.ping", ()) == {"data": "pong"}
     await sio.disconnect()
 

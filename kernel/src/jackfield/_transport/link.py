@@ -271,6 +271,8 @@ class Link:
     async def _let_in(self, handshake: Handshake) -> None:
         try:
             session = await self._host.admit(self, handshake)
+            # The rooms hear of the client only now: before, broadcasts would reach somebody who may be refused.
+            await self._host.settle(self)
         except CallError as error:
             self.peer.send(refused(NAMESPACE, error.message, _refusal(error)))
             self._refusals += 1
@@ -280,8 +282,6 @@ class Link:
             return
         finally:
             self._connecting = None
-        # The rooms hear of the client only now: before, broadcasts would reach somebody who may be refused.
-        await self._host.settle(self)
         self.session = session
         self.peer.send(packet.connected(NAMESPACE, self.sid))
         self._host.arrived(self)
