@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from tests.support.bombs import MIB
 from tests.support.server import Server
 from tests.support.wire import wire
 
-CARRIERS = ["picows", "asgi"]
+CARRIERS = ["picows", pytest.param("asgi", marks=pytest.mark.full)]
 ECHO = "api.services.test.echo"
 
 
