@@ -1,8 +1,8 @@
 """What the kernel uses of python-socketio, uvicorn and picows without having been promised it.
 
-A release that moves any of this fails here, with the name of what has moved, rather than in production. The
-names are those of `_transport/`: `border`, `namespaces` and `rooms` touch python-socketio, `fast` touches picows,
-`http` and `server` touch uvicorn; a new one there needs a line here.
+A release that moves any of this fails here, with the name of what has moved, rather than in production. The names
+are those of `_transport/`: `border`, `namespaces` and `rooms` touch python-socketio, `door` and `fast` touch
+picows, `http` and `server` touch uvicorn; a new one there needs a line here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from jackfield import Call, Service
 from jackfield._settings import Limits, ServerSettings
-from jackfield._transport import border, eio, fast, namespaces, peer, rooms
+from jackfield._transport import border, door, eio, namespaces, peer, rooms
 from jackfield._transport.border import Border
 from jackfield._transport.engine import Engine
 from jackfield._transport.rooms import LocalDelivery, local
@@ -270,15 +270,15 @@ async def test_picows_takes_the_connection_of_another_server() -> None:
         debug = warning = log = info
 
     wire, transport = Wire(), Transport()
-    protocol = fast._make_protocol(wire, transport, 100)  # type: ignore[arg-type]  # a stand-in
+    protocol = door._make_protocol(wire, transport, 100)  # type: ignore[arg-type]  # a stand-in
     assert isinstance(protocol, WSProtocol)
     protocol.connection_made(transport)
     key = b"dGhlIHNhbXBsZSBub25jZQ=="
-    fast._feed(protocol, fast._handshake({b"sec-websocket-version": b"13", b"sec-websocket-key": key}))
+    door._feed(protocol, door._handshake({b"sec-websocket-version": b"13", b"sec-websocket-key": key}))
     assert transport.written.startswith(b"HTTP/1.1 101 ")
     assert b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in transport.written
     assert wire.connected == 1
-    fast._feed(protocol, b"\x81\x05hello")  # a frame without a mask
+    door._feed(protocol, b"\x81\x05hello")  # a frame without a mask
     assert transport.errors == 1
     assert b"\x03\xea" in transport.written  # close code 1002
 

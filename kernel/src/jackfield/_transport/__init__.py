@@ -1,5 +1,9 @@
 """The transport: Socket.IO on one side, the dispatcher on the other.
 
-`packet` knows the packets and no I/O; `border` is the one place that touches python-socketio and engineio;
-`server` is uvicorn, with our hand on its start and its stop.
+From the machine up: `eio` and `packet` know the two protocols and no I/O; `wire` says what a carrier of messages is,
+`fast` (picows, let in by `door`) and `asgi` are the two there are; `peer` is one Engine.IO session over whichever
+carries it now, with its `backlog`, its `upgrade` and its polling `request`; `engine` is the table of them. Above,
+`link` is one client in Socket.IO's terms, with the `acks` that it owes; `namespaces`, `rooms` and `border` keep
+python-socketio and its client managers working on top; `server` is uvicorn with our hand on its start and its stop,
+on what `listener` opened and `tls` guards.
 """

@@ -13,11 +13,13 @@ from typing import Any, Final, TypeAlias
 
 from jackfield._settings import Limits
 from jackfield._transport import eio
+from jackfield._transport.backlog import WATERLINE
 from jackfield._transport.eio import EngineError, Refused
 from jackfield._transport.engine import Engine
 from jackfield._transport.message import Message
-from jackfield._transport.peer import Peer, Reader
+from jackfield._transport.peer import Peer
 from jackfield._transport.request import Request, Transport
+from jackfield._transport.wire import Reader
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Event: TypeAlias = MutableMapping[str, Any]
@@ -28,7 +30,6 @@ ABORT: Final = "jackfield.abort"
 """The extension of a websocket's scope that holds a function which cuts the connection off."""
 
 _TOO_LARGE: Final = 1009
-_WATERLINE: Final = 64 * 1024
 _GOODBYE: Final = 2.0
 _SLOWEST: Final = 1000
 """Bytes a second that the body of a request must bring, once its time is up."""
@@ -142,7 +143,7 @@ class AsgiWire:
         self._size += size
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write())
-        if self._size > _WATERLINE:
+        if self._size > WATERLINE:
             self.reader.paused()
 
     async def _write(self) -> None:
@@ -151,7 +152,7 @@ class AsgiWire:
                 size, event = self._out.popleft()
                 await self._send(event)
                 self._size -= size
-                if self._size <= _WATERLINE:
+                if self._size <= WATERLINE:
                     self.reader.resumed()
         except Exception:  # noqa: BLE001 - where the connection is gone, servers raise what they like
             self._out.clear()

@@ -16,8 +16,10 @@ from jackfield._settings import Limits, ServerSettings
 from jackfield._throttle import Throttle
 from jackfield._transport import eio
 from jackfield._transport.eio import Machine, Phase, Refused, Terms
-from jackfield._transport.peer import SERVER_CLOSED, Candidate, Peer, Reader, Receiver, Wire
+from jackfield._transport.peer import SERVER_CLOSED, Peer
 from jackfield._transport.request import Request
+from jackfield._transport.upgrade import Candidate
+from jackfield._transport.wire import Reader, Receiver, Wire
 
 Handler: TypeAlias = Callable[..., Awaitable[object]]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Final, Protocol
 
-from jackfield._errors import CallError, Code
+from jackfield._errors import CallError
 from jackfield._identity import Handshake
 from jackfield._json import Json, Value
 from jackfield._session import Session
 from jackfield._settings import Limits
 from jackfield._transport import eio, packet
+from jackfield._transport.acks import Acks, gone
 from jackfield._transport.packet import (
     Ack,
     Connect,
@@ -22,12 +23,11 @@ from jackfield._transport.packet import (
     Unreadable,
     refused,
 )
-from jackfield._transport.peer import CLIENT_LEFT, PROTOCOL_ERROR, Peer
+from jackfield._transport.peer import CLIENT_LEFT, Peer
+from jackfield._transport.wire import PROTOCOL_ERROR
 
 NAMESPACE: Final = "/"
 _MAX_REFUSALS: Final = 3
-_STRAY_ACKS: Final = 100
-_MINUTE: Final = 60.0
 _INVALID_TEXT: Final = 1007
 
 
@@ -95,11 +95,8 @@ class Link:
         "_decoder",
         "_elsewhere",
         "_host",
-        "_minute",
         "_refusals",
-        "_stray_acks",
         "_timer",
-        "_waiting",
         "peer",
         "session",
         "sid",
@@ -115,11 +112,8 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self._buffers_timer: asyncio.TimerHandle | None = None
         self._refusals = 0
-        self._waiting: dict[int, asyncio.Future[Value]] | None = None
-        self._acks = 0
+        self._acks = Acks(host.limits.requests)
         self._elsewhere: Elsewhere | None = None
-        self._stray_acks = 0
-        self._minute = 0.0
         self.expect_connect()
 
     # The dispatcher's side.
@@ -148,32 +142,14 @@ class Link:
     async def request(self, event: str, payload: Json, timeout: float) -> Value:
         """Emit an event and return what the client acknowledges it with."""
         if self.session is None:
-            raise _gone()
-        if self._waiting is None:
-            self._waiting = {}
-        if len(self._waiting) >= self._host.limits.requests:
-            raise CallError(
-                Code.RESOURCE_EXHAUSTED,
-                f"{self._host.limits.requests} requests wait for this client's answer (limits.requests).",
-            )
-        ack = self.next_ack()
-        future: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
-        self._waiting[ack] = future
-        try:
-            self.peer.send(*packet.event(event, payload, ack))
-            async with asyncio.timeout(timeout):
-                return await future
-        except TimeoutError:
-            raise CallError(
-                Code.DEADLINE_EXCEEDED, f"The client did not answer {event!r} within {timeout:g} s."
-            ) from None
-        finally:
-            del self._waiting[ack]
+            raise gone()
+        return await self._acks.ask(
+            event, lambda number: self.peer.send(*packet.event(event, payload, number)), timeout
+        )
 
     def next_ack(self) -> int:
         """Return the number under which the client is to answer the next request."""
-        self._acks += 1
-        return self._acks
+        return self._acks.next_number()
 
     async def join(self, room: str) -> None:
         """Put the client into a room."""
@@ -295,26 +271,13 @@ class Link:
         """Return the link for a client that has left, should it come back on the same session: as another client."""
         link = Link(self._host, self.peer)
         link._refusals = self._refusals
-        link._acks = self._acks
+        link._acks = Acks(self._host.limits.requests, self._acks.last)
         link._elsewhere = self._elsewhere
         return link
 
     def _acknowledged(self, ack: Ack) -> None:
-        future = None if self._waiting is None else self._waiting.get(ack.id)
-        if future is not None and not future.done():
-            arguments = ack.arguments
-            future.set_result(None if not arguments else arguments[0] if len(arguments) == 1 else list(arguments))
-        elif not self._host.acknowledged(self, ack):
-            self._count_stray_ack()
-
-    def _count_stray_ack(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._minute >= _MINUTE:
-            self._minute = now
-            self._stray_acks = 0
-        self._stray_acks += 1
-        if self._stray_acks > _STRAY_ACKS:
-            raise PacketError("acknowledgements that nobody asked for")
+        if not self._acks.answered(ack) and not self._host.acknowledged(self, ack):
+            self._acks.count_stray()
 
     def expect_connect(self) -> None:
         """Close the session unless the client connects in time."""
@@ -335,9 +298,7 @@ class Link:
             self._buffers_timer = None
         if self._connecting is not None:
             self._connecting.cancel()
-        for future in (self._waiting or {}).values():
-            if not future.done():
-                future.set_exception(_gone())
+        self._acks.give_up()
 
 
 def _is_text(data: bytes) -> bool:
@@ -352,7 +313,3 @@ def _refusal(error: CallError) -> dict[str, object]:
     shape = error.as_dict()
     del shape["message"]
     return shape
-
-
-def _gone() -> CallError:
-    return CallError(Code.UNAVAILABLE, "The client has gone.")

@@ -1,18 +1,18 @@
-"""One Engine.IO session on its carrier: its timers, its waiting poll, and the backlog of a client that reads slowly."""
+"""One Engine.IO session on its carrier: what is sent and heard, its timer, and its waiting poll."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from jackfield._transport import eio
+from jackfield._transport.backlog import WATERLINE, Backlog
 from jackfield._transport.eio import EngineError, Machine, Phase
 from jackfield._transport.message import Message
 from jackfield._transport.request import Request
+from jackfield._transport.wire import NORMAL, PROTOCOL_ERROR, Receiver, Wire
 
-NORMAL: Final = 1000
-PROTOCOL_ERROR: Final = 1008
 SLOW_READER: Final = 4008
 
 CLIENT_LEFT: Final = "client disconnect"
@@ -22,66 +22,8 @@ PING_TIMEOUT: Final = "ping timeout"
 BROKE_PROTOCOL: Final = "parse error"
 READ_TOO_SLOWLY: Final = "slow reader"
 
-_WATERLINE: Final = 64 * 1024
-"""Bytes past which a poll's queue counts as backlog; transports have the same by default."""
 _LINGER: Final = 5.0
 """Seconds that a session which was closed keeps what a poll may still fetch."""
-_PROBE_TIMEOUT: Final = 10.0
-_CHECK: Final = 1.0
-
-
-class Wire(Protocol):
-    """A websocket, whoever reads and writes it. It tells its `reader` what comes."""
-
-    reader: Reader
-
-    @property
-    def backlog(self) -> int:
-        """Bytes that the client has not read yet, as far as this process knows."""
-
-    def text(self, data: bytes) -> None:
-        """Send a text message."""
-
-    def buffer(self, data: bytes) -> None:
-        """Send a binary message."""
-
-    def message(self, message: Message) -> None:
-        """Send a message that others get too."""
-
-    def close(self, code: int, reason: str) -> None:
-        """Close with a code; the connection is cut off if the client does not follow."""
-
-
-class Reader(Protocol):
-    """Who is told what a websocket brings."""
-
-    def text(self, data: bytes) -> None:
-        """Take a text message."""
-
-    def buffer(self, data: bytes) -> None:
-        """Take a binary message."""
-
-    def lost(self) -> None:
-        """Take note that the connection has gone."""
-
-    def paused(self) -> None:
-        """Take note that the client does not keep up."""
-
-    def resumed(self) -> None:
-        """Take note that it does again."""
-
-
-class Receiver(Protocol):
-    """Who is told what a client says, whatever carries it."""
-
-    def text(self, data: bytes) -> None:
-        """Take a message's text, with Engine.IO's digit in front."""
-
-    def buffer(self, data: bytes) -> None:
-        """Take a Buffer."""
-
-    def closed(self, reason: str) -> None:
-        """Take note that the session is over."""
 
 
 class Peer:
@@ -97,13 +39,9 @@ class Peer:
 
     __slots__ = (
         "_backlog",
-        "_check",
         "_gone",
-        "_patience",
-        "_paused_at",
         "_poll",
         "_timer",
-        "_waiters",
         "faulty",
         "machine",
         "posting",
@@ -122,13 +60,9 @@ class Peer:
         self.wire: Wire | None = None
         self.faulty = False
         self.posting = False
-        self._backlog = backlog
-        self._patience = patience
+        self._backlog = Backlog(backlog, patience, self._waiting, self._too_slow)
         self._gone = gone
         self._poll: asyncio.Future[None] | None = None
-        self._paused_at: float | None = None
-        self._check: asyncio.TimerHandle | None = None
-        self._waiters: list[asyncio.Future[None]] | None = None
         self._timer = asyncio.get_running_loop().call_later(machine.due - _now(), self._tick)
 
     @property
@@ -139,7 +73,7 @@ class Peer:
     @property
     def congested(self) -> bool:
         """Whether the client does not keep up with what it is sent."""
-        return self._paused_at is not None
+        return self._backlog.behind
 
     # What the server says.
 
@@ -162,10 +96,10 @@ class Peer:
             message: What to send.
             volatile: Whether the client may miss it.
         """
-        if self._paused_at is not None:
+        if self._backlog.behind:
             if volatile:
                 return
-            if self._waiting() > self._backlog:
+            if self._backlog.full:
                 self._too_slow()
                 return
         if self.wire is None:
@@ -175,12 +109,7 @@ class Peer:
 
     async def drained(self) -> None:
         """Return when the client keeps up, or has gone."""
-        while self._paused_at is not None and self.machine.open:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            if self._waiters is None:
-                self._waiters = []
-            self._waiters.append(waiter)
-            await waiter
+        await self._backlog.ended()
 
     def close(self, reason: str = SERVER_CLOSED, code: int = NORMAL, why: str = "", *, linger: bool = True) -> None:
         """End the session.
@@ -239,7 +168,7 @@ class Peer:
     def fetch(self) -> list[bytes]:
         """Return the packets for a poll."""
         packets = self.machine.take()
-        if self.machine.size < _WATERLINE:
+        if self.machine.size < WATERLINE:
             self.resumed()
         if self.machine.phase is Phase.CLOSED:
             self._gone(self)
@@ -292,15 +221,12 @@ class Peer:
 
     def paused(self) -> None:
         """Take note that the client does not keep up."""
-        if self._paused_at is None and self.machine.open:
-            self._paused_at = _now()
-            self._check = asyncio.get_running_loop().call_later(_CHECK, self._look)
+        if self.machine.open:
+            self._backlog.begin()
 
     def resumed(self) -> None:
         """Take note that the client keeps up again."""
-        if self._paused_at is not None:
-            self._paused_at = None
-            self._forget_backlog()
+        self._backlog.end()
 
     def _control(self, packet: bytes) -> None:
         try:
@@ -319,7 +245,7 @@ class Peer:
         if not self.machine.open:
             return
         self.machine.queue(packet)
-        if self.machine.size > _WATERLINE:
+        if self.machine.size > WATERLINE:
             self.paused()
         self.end_poll()
 
@@ -330,15 +256,6 @@ class Peer:
 
     def _waiting(self) -> int:
         return self.machine.size if self.wire is None else self.wire.backlog
-
-    def _look(self) -> None:
-        """Judge a client that has not kept up for a second or more."""
-        if self._paused_at is None:
-            return
-        if self._waiting() > self._backlog or _now() - self._paused_at > self._patience:
-            self._too_slow()
-        else:
-            self._check = asyncio.get_running_loop().call_later(_CHECK, self._look)
 
     def _too_slow(self) -> None:
         self.close(READ_TOO_SLOWLY, SLOW_READER, READ_TOO_SLOWLY, linger=False)
@@ -370,7 +287,7 @@ class Peer:
 
     def _over(self, reason: str) -> None:
         self._timer.cancel()
-        self._forget_backlog()
+        self._backlog.end()
         if self.machine.phase is Phase.CLOSING:
             self._timer = asyncio.get_running_loop().call_later(_LINGER, self._give_up)
         self._gone(self)
@@ -382,15 +299,6 @@ class Peer:
     def _give_up(self) -> None:
         self.machine.phase = Phase.CLOSED
         self._gone(self)
-
-    def _forget_backlog(self) -> None:
-        if self._check is not None:
-            self._check.cancel()
-            self._check = None
-        waiters, self._waiters = self._waiters, None
-        for waiter in waiters or ():
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 class _Nobody:
@@ -407,48 +315,6 @@ class _Nobody:
 
 
 _NOBODY: Final = _Nobody()
-
-
-class Candidate:
-    """A websocket that is to take over a session which is polled."""
-
-    def __init__(self, peer: Peer, wire: Wire) -> None:
-        self._peer = peer
-        self._wire = wire
-        self._chosen = peer.machine.probe()
-        self._timer = asyncio.get_running_loop().call_later(_PROBE_TIMEOUT if self._chosen else 0, self._give_up)
-
-    def text(self, data: bytes) -> None:
-        """Take the probe, then the word to take over."""
-        if data == eio.PROBE and self._chosen and self._peer.machine.open:
-            self._wire.text(eio.PROBE_ANSWER)
-            self._peer.machine.probed()
-            self._peer.end_poll()
-        elif data == eio.UPGRADE and self._chosen and self._peer.machine.open:
-            self._timer.cancel()
-            self._peer.carried_by(self._wire)
-        else:
-            self._give_up()
-
-    def buffer(self, data: bytes) -> None:
-        """Refuse what is no probe."""
-        self._give_up()
-
-    def lost(self) -> None:
-        """Take note that the connection has gone; the session goes on by polling."""
-        self._timer.cancel()
-        if self._chosen:
-            self._peer.machine.probe_failed()
-
-    def paused(self) -> None:
-        """Take note; nothing much is sent yet."""
-
-    def resumed(self) -> None:
-        """Take note; nothing much is sent yet."""
-
-    def _give_up(self) -> None:
-        self.lost()
-        self._wire.close(PROTOCOL_ERROR, "no upgrade")
 
 
 def _now() -> float:

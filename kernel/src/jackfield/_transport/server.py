@@ -177,7 +177,7 @@ def _websocket_protocol(settings: ServerSettings, limits: Limits, engines: Seque
     if not _is_fast(settings.websocket):
         return AsgiProtocol
     try:
-        from jackfield._transport.fast import Door  # noqa: PLC0415 - picows may be missing
+        from jackfield._transport.door import Door  # noqa: PLC0415 - picows may be missing
     except ImportError:
         raise StartError(["picows is not installed: pip install picows (server.websocket)"]) from None
     by_path = {engine.settings.path: engine for engine in engines}
