@@ -51,7 +51,7 @@ class Backlog:
             self._check = loop.call_later(_CHECK, self._look)
 
     def end(self) -> None:
-        """Take note that it does again, or has gone."""
+        """Take note that it does again."""
         self._since = None
         if self._check is not None:
             self._check.cancel()
@@ -60,6 +60,13 @@ class Backlog:
         for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
+
+    def close(self) -> None:
+        """Take note that the client has gone, and let go of who asked to be called."""
+        self.end()
+        # Without this a session that is over would be a reference cycle, and stay until the garbage collector looks.
+        self._waiting = _none
+        self._too_slow = _nothing
 
     async def ended(self) -> None:
         """Return when the client keeps up, or has gone."""
@@ -76,3 +83,11 @@ class Backlog:
             self._too_slow()
         elif self._since is not None:
             self._check = loop.call_later(_CHECK, self._look)
+
+
+def _none() -> int:
+    return 0
+
+
+def _nothing() -> None:
+    pass

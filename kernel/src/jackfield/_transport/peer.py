@@ -287,7 +287,7 @@ class Peer:
 
     def _over(self, reason: str) -> None:
         self._timer.cancel()
-        self._backlog.end()
+        self._backlog.close()
         if self.machine.phase is Phase.CLOSING:
             self._timer = asyncio.get_running_loop().call_later(_LINGER, self._give_up)
         self._gone(self)
