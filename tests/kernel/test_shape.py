@@ -329,6 +329,7 @@ def test_a_model_is_flat_or_not() -> None:
     assert flat_model(_schema(Flat)) == (
         Flat,
         [("text", frozenset({str})), ("flag", frozenset({bool, type(None)}))],
+        True,
     )
     assert flat_model(_schema(Measured)) is not None
     for annotation in (Person, Closed, Open, Numbers, Point, Keyed, str, list[Flat]):

@@ -116,7 +116,8 @@ class Contract:
         self._holds_buffers = _shape.holds_buffers(result)
         self._holds_models = _shape.holds_models(result)
         self.glance: Glance = _no_glance
-        if not self._checks_integers and not self._checks_floats and (flat := _shape.flat_model(result)):
+        flat = None if self._checks_floats else _shape.flat_model(result)
+        if flat is not None and (flat.plain or not self._checks_integers):
             self.glance = _at_a_glance(flat, self._to_json)
 
     def _validate(self, data: Value, buffers: bool) -> object:
@@ -213,7 +214,7 @@ def _at_a_glance(flat: FlatModel, to_json: Callable[..., bytes]) -> Glance:
     Whether an instance is still what its model promises shows in the types of its fields; pydantic takes several times
     as long to find it out.
     """
-    model, fields = flat
+    model, fields, plain = flat
     count = len(fields)
 
     def glance(result: object) -> bytes | None:
@@ -226,8 +227,10 @@ def _at_a_glance(flat: FlatModel, to_json: Callable[..., bytes]) -> Glance:
             if type(values.get(name, ...)) not in types:
                 return None
         try:
+            if plain:
+                return orjson.dumps(values, None, orjson.OPT_STRICT_INTEGER)
             return to_json(result, by_alias=True)
-        except PydanticSerializationError:
+        except (PydanticSerializationError, orjson.JSONEncodeError):
             return None
 
     return glance

@@ -90,7 +90,7 @@ class Session:
         if name == "event":
             if len(event) == 2:
                 argument = event[1]
-                # The plainest call, of a function that finishes at once: most are of this kind.
+                # The plainest call, acknowledged, with data and nothing else: most are of this kind.
                 if type(argument) is dict and len(argument) == 2 and ack is not None and "data" in argument:
                     called = argument.get("event")
                     quick = self._quick.get(called) if type(called) is str else None

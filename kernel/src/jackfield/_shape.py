@@ -7,7 +7,7 @@ taken for harmful, and costs time instead of being wrong.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from pydantic_core import CoreSchema
 
@@ -58,7 +58,18 @@ _HARMLESS_CONFIG: Final = frozenset(
     }
 )
 
-FlatModel: TypeAlias = "tuple[type, list[tuple[str, frozenset[type]]]]"
+class FlatModel(NamedTuple):
+    """A model that has nothing but fields of scalars.
+
+    Attributes:
+        cls: Its class.
+        fields: Their names, with the types that they may have.
+        plain: Whether an instance is written as its fields are, each under its own name.
+    """
+
+    cls: type
+    fields: list[tuple[str, frozenset[type]]]
+    plain: bool
 
 
 def same_in_both_modes(schema: CoreSchema) -> bool:
@@ -90,7 +101,7 @@ def holds_models(schema: CoreSchema) -> bool:
 
 
 def flat_model(schema: CoreSchema) -> FlatModel | None:
-    """Return a model that has nothing but fields of scalars, and their names with the types that they may have."""
+    """Return the model that a schema is for, if it is a flat one."""
     nodes = {node["ref"]: node for node in _nodes(schema) if "ref" in node}
     node: Any = schema
     while node["type"] in {"definitions", "definition-ref"}:
@@ -105,7 +116,8 @@ def flat_model(schema: CoreSchema) -> FlatModel | None:
     fields = [(name, frozenset(_scalar(field))) for name, field in inner["fields"].items()]
     if not fields or not all(types for _, types in fields):
         return None
-    return node["cls"], fields
+    plain = not any(key.startswith("serialization") for field in inner["fields"].values() for key in field)
+    return FlatModel(node["cls"], fields, plain and node.get("config", {}).get("extra_fields_behavior") != "allow")
 
 
 def _scalar(node: _Node) -> tuple[type, ...]:

@@ -32,11 +32,36 @@ _CONTINUATION: Final = WSMsgType.CONTINUATION
 Attach = Callable[[Wire], Reader]
 
 
+class Outbox:
+    """The websockets that have something to send: each in one write, when this turn of the event loop is over."""
+
+    __slots__ = ("_wires",)
+
+    def __init__(self) -> None:
+        self._wires: list[FastWire] = []
+
+    def add(self, wire: FastWire) -> None:
+        """Flush a websocket soon."""
+        wires = self._wires
+        if not wires:
+            asyncio.get_running_loop().call_soon(self._flush)
+        wires.append(wire)
+
+    def _flush(self) -> None:
+        wires, self._wires = self._wires, []
+        for wire in wires:
+            try:
+                wire.flush()
+            except Exception as error:  # noqa: BLE001 - one connection's fault is not the others'
+                asyncio.get_running_loop().call_exception_handler({"message": "a write failed", "exception": error})
+
+
 class FastWire(WSListener):
     """One websocket.
 
     Args:
         raw: The connection.
+        outbox: What flushes it.
         attach: Tells who reads it, once it is open.
         connections: Where it registers for the shutdown.
         max_size: Bytes of one message, in however many frames.
@@ -51,6 +76,7 @@ class FastWire(WSListener):
         "_max_fragments",
         "_max_size",
         "_out",
+        "_outbox",
         "_parts",
         "_raw",
         "_text_parts",
@@ -61,6 +87,7 @@ class FastWire(WSListener):
     def __init__(
         self,
         raw: asyncio.Transport,
+        outbox: Outbox,
         attach: Attach,
         connections: set[Any],
         *,
@@ -68,6 +95,7 @@ class FastWire(WSListener):
         max_fragments: int,
     ) -> None:
         self.reader: Reader
+        self._outbox = outbox
         self._attach = attach
         self._connections = connections
         self._max_size = max_size
@@ -96,7 +124,7 @@ class FastWire(WSListener):
             return
         out = self._out
         if not out:
-            self._loop.call_soon(self._flush)
+            self._outbox.add(self)
         out.append(TEXT_HEADS[size] + data)
 
     def buffer(self, data: bytes) -> None:
@@ -110,7 +138,7 @@ class FastWire(WSListener):
     def close(self, code: int, reason: str) -> None:
         """Close with a code; the connection is cut off if the client does not follow."""
         if not self._closing:
-            self._flush()
+            self.flush()
             self._closing = True
             self._raw.write(close_frame(code, reason))
             self.cut_off_soon()
@@ -196,7 +224,7 @@ class FastWire(WSListener):
 
     def _closed_by_client(self, frame: WSFrame) -> None:
         if not self._closing:
-            self._flush()
+            self.flush()
             code = cast(int, frame.get_close_code())  # 0 if there was none
             self._raw.write(close_frame(max(code, _FIRST_CODE), ""))
         self.cut_off_soon()
@@ -211,12 +239,13 @@ class FastWire(WSListener):
     def _put(self, frame: bytes) -> None:
         out = self._out
         if not out:
-            self._loop.call_soon(self._flush)
+            self._outbox.add(self)
         out.append(frame)
         if len(out) > _FRAMES_PER_WRITE or len(frame) > _LARGE:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what is to be sent."""
         out = self._out
         if out:
             if not self._closing:
