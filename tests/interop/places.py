@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -14,10 +15,12 @@ from typing import Any
 
 import aiohttp
 import socketio
+from aiohttp.connector import AddrInfoType
 from websockets.asyncio.client import connect, unix_connect
 
 from tests.support.client import Client
 from tests.support.server import Server
+from tests.support.waiting import until
 from tests.support.wire import Wire
 
 PLACES = ["tls", "ipv6", "unix"]
@@ -85,8 +88,16 @@ class Place:
     @asynccontextmanager
     async def connected(self, *transports: str) -> AsyncIterator[Client]:
         """Connect python-socketio's client; by default as it does: polling, then the upgrade."""
+        sockets: list[socket.socket] = []
+
+        def make_socket(address: AddrInfoType) -> socket.socket:
+            sockets.append(socket.socket(*address[:3]))
+            return sockets[-1]
+
         connector: aiohttp.BaseConnector = (
-            aiohttp.TCPConnector(ssl=self.trust or True) if self.unix is None else aiohttp.UnixConnector(self.unix)
+            aiohttp.TCPConnector(ssl=self.trust or True, socket_factory=make_socket)
+            if self.unix is None
+            else aiohttp.UnixConnector(self.unix)
         )
         async with aiohttp.ClientSession(connector=connector) as session:
             client = Client(socketio.AsyncClient(reconnection=False, http_session=session))
@@ -95,6 +106,8 @@ class Place:
                 yield client
             finally:
                 await client.sio.disconnect()
+        # The client goes on without waiting for the end of a connection with TLS, which both sides have to declare.
+        await until(lambda: all(each.fileno() == -1 for each in sockets))
 
     @asynccontextmanager
     async def wire(self) -> AsyncIterator[Wire]:

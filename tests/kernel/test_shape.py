@@ -286,6 +286,26 @@ class Wider(Flat):
     more: str = ""
 
 
+class Counted(BaseModel):
+    """A flat model with an integer."""
+
+    text: str = ""
+    number: int | None = 0
+
+
+class Renamed(BaseModel):
+    """A flat model whose fields are written under other names, or not at all."""
+
+    text: str = Field(default="a", serialization_alias="Text")
+    secret: str = Field(default="b", exclude=True)
+
+
+class RenamedCounted(Counted):
+    """A flat model with an integer, written under another name."""
+
+    number: int | None = Field(default=0, serialization_alias="Number")
+
+
 class Measured(BaseModel):
     """A model with numbers."""
 
@@ -391,6 +411,50 @@ def test_a_result_is_the_same_the_short_way_and_the_long(result: Any) -> None:
     with pytest.raises(EncodeError) as refused:
         contract.dump(result)
     assert str(refused.value) == fault
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        Counted(),
+        Counted(text="é", number=None),
+        Counted(number=2**53 - 1),
+        Counted(number=-(2**53) + 1),
+        _spoilt(Counted(), number=True),
+        Renamed(),
+        Renamed(text="\u2028"),
+        RenamedCounted(number=-1),
+    ],
+    ids=repr,
+)
+def test_a_flat_result_is_written_as_pydantic_writes_it(result: BaseModel) -> None:
+    """Whoever writes it."""
+    contract, long_way = _giving(type(result)), _giving(type(result))
+    long_way.glance = lambda _: None
+    try:
+        expected = long_way.dump(result)
+    except EncodeError:
+        with pytest.raises(EncodeError):
+            contract.dump(result)
+    else:
+        assert contract.dump(result) == expected
+
+
+@pytest.mark.parametrize("model", [Counted, RenamedCounted])
+@pytest.mark.parametrize("number", [2**53, -(2**53), 2**64, 10**30])
+def test_an_integer_that_json_readers_would_change_is_found_in_flat_results(model: type[Counted], number: int) -> None:
+    """It goes the long way, which says so; as MessagePack it may go out."""
+    contract = _giving(model)
+    assert contract.glance(model(number=number)) is None
+    with pytest.raises(EncodeError):
+        contract.dump(model(number=number))
+
+
+def test_which_flat_results_are_written_at_a_glance() -> None:
+    """Those of which pydantic would write nothing else than their fields."""
+    assert _giving(Counted).glance(Counted()) == b'{"text":"","number":0}'
+    assert _giving(Renamed).glance(Renamed()) == b'{"Text":"a"}'
+    assert _giving(RenamedCounted).glance(RenamedCounted()) is None
 
 
 @pytest.mark.parametrize(

@@ -219,11 +219,12 @@ class Dispatcher:
     def _run(
         self, pipeline: Pipeline, call: Call, envelope: Envelope, buffers: bool, answer: Answer, places: Places
     ) -> None:
+        work = pipeline.work(call, envelope, buffers)
         if pipeline.inline:
             # In a context of its own, as a task would be: what it sets is not seen by the next call.
-            copy_context().run(finish, run_inline(pipeline, call, envelope, buffers, answer, self._audience))
+            copy_context().run(finish, run_inline(call, work, answer, self._audience))
         else:
-            self._launch(Invocation(pipeline, call, envelope, buffers, answer, self._audience), places)
+            self._launch(Invocation(pipeline, call, work, answer, self._audience), places)
 
     def _launch(self, invocation: Invocation, places: Places) -> None:
         invocation.start(self._running, places)

@@ -12,15 +12,15 @@ from time import monotonic
 from typing import Final, TypeAlias
 
 from jackfield._call import Call
-from jackfield._envelope import CallId, Envelope
+from jackfield._envelope import CallId
 from jackfield._errors import CallError, Code
 from jackfield._hooks import Observer
 from jackfield._json import MAX_BUFFERS, Json
-from jackfield._pipeline import Pipeline
+from jackfield._pipeline import Pipeline, Work
 from jackfield._throttle import Throttle
 
-Places: TypeAlias = "dict[CallId | Invocation, Invocation]"
-"""What is in flight for one client, under its id, or, where it has none, under itself."""
+Places: TypeAlias = "dict[CallId | Call, Invocation]"
+"""What is in flight for one client, under the id that it gave the call, or, where it gave none, under the call."""
 
 Outcome: TypeAlias = Json | CallError
 Answer: TypeAlias = Callable[[Outcome], None]
@@ -104,9 +104,7 @@ class Audience:
         return self._reporter.internal(error, call.event)
 
 
-async def run_inline(
-    pipeline: Pipeline, call: Call, envelope: Envelope, buffers: bool, answer: Answer, audience: Audience
-) -> None:
+async def run_inline(call: Call, work: Work, answer: Answer, audience: Audience) -> None:
     """Run a call of a function that never suspends, from its start to its end; the arguments are those of `Invocation`.
 
     This does not suspend either, so that `finish` can run it, without a task and without a timer.
@@ -114,7 +112,7 @@ async def run_inline(
     if audience.observers:
         audience.started(call)
     try:
-        result = await pipeline.run(call, envelope, buffers)
+        result = await work()
         outcome: Outcome = sendable(result) if result.buffers else result
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
         outcome = audience.failed(call, error)
@@ -136,8 +134,7 @@ class Invocation:
     Args:
         pipeline: The function.
         call: What the function is given.
-        envelope: What the client sent.
-        buffers: Whether the client's message held Buffers.
+        work: Runs it.
         answer: Called once with the result or the error, unless the client goes away first.
         audience: Who hears of it.
 
@@ -149,25 +146,24 @@ class Invocation:
         "_answer",
         "_audience",
         "_begun",
-        "_buffers",
-        "_envelope",
+        "_key",
         "_places",
         "_running",
         "_timer",
         "_told",
+        "_work",
         "call",
         "pipeline",
         "task",
     )
 
-    def __init__(
-        self, pipeline: Pipeline, call: Call, envelope: Envelope, buffers: bool, answer: Answer, audience: Audience
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, call: Call, work: Work, answer: Answer, audience: Audience) -> None:
         self.pipeline = pipeline
         self.call = call
         self.task: asyncio.Task[None] | None = None
-        self._envelope = envelope
-        self._buffers = buffers
+        self._work = work
+        call_id = call.id
+        self._key = call if call_id is None else call_id
         self._answer: Answer | None = answer
         self._audience = audience
         self._begun = False
@@ -185,8 +181,7 @@ class Invocation:
         """
         self._running, self._places = running, places
         running.add(self)
-        call_id = self._envelope.options.id
-        places[self if call_id is None else call_id] = self
+        places[self._key] = self
         loop = asyncio.get_running_loop()
         if sys.version_info >= (3, 12):
             self.task = asyncio.Task(self._run(), loop=loop, name=self.pipeline.task_name, eager_start=True)
@@ -195,7 +190,7 @@ class Invocation:
             if self.call.cancelled:  # while it ran up to its first wait, when there was no task to cancel
                 self.task.cancel()
         else:
-            self.task = loop.create_task(self._run(), name=self.pipeline.task_name)
+            self.task = asyncio.Task(self._run(), loop=loop, name=self.pipeline.task_name)
         self.watch()
 
     def watch(self) -> None:
@@ -239,7 +234,7 @@ class Invocation:
         outcome: Outcome | None = None
         try:
             try:
-                result = await self.pipeline.run(self.call, self._envelope, self._buffers)
+                result = await self._work()
                 outcome = sendable(result) if result.buffers else result
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
                 if isinstance(error, GeneratorExit) and self.call.cancelled:
@@ -263,8 +258,7 @@ class Invocation:
         if self._timer is not None:
             self._timer.cancel()
         self._running.discard(self)
-        call_id = self._envelope.options.id
-        self._places.pop(self if call_id is None else call_id, None)
+        self._places.pop(self._key, None)
 
 
 def sendable(result: Json) -> Outcome:

@@ -40,6 +40,8 @@ _STARTUP: Final = "startup:"
 _SHUTDOWN: Final = "shutdown:"
 _OURS: Final = (_STARTUP, _SHUTDOWN, "call:")
 _HELPERS: Final = "jackfield-helper"
+_YOUNG: Final = 10_000
+"""Objects that are made more than let go of, between two rounds of the collector over the youngest."""
 _LEFTOVERS: Final = 1.0
 """Seconds that tasks and threads which nobody ended have to end once they are told to."""
 
@@ -300,9 +302,11 @@ class JackfieldKernel:
 
 
 def _spare_the_collector() -> None:
-    """Keep what was made for good out of the garbage collector's rounds, which would stop the server for long."""
+    """Keep what was made for good, and most of what calls make, out of the garbage collector's rounds."""
     gc.collect()
     gc.freeze()
+    # Calls in flight are more objects than Python's threshold counts on, and nearly all end by themselves.
+    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
 
 
 async def _interruptible(hook: Coroutine[object, object, None]) -> None:

@@ -7,18 +7,18 @@ import contextlib
 import dis
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, Final, TypeAlias
 
 from jackfield import _codec
 from jackfield._call import Call, FunctionInfo
-from jackfield._codec import Bounds
 from jackfield._contract import Contract
 from jackfield._envelope import NO_OPTIONS, Envelope
 from jackfield._facade import Hooks
 from jackfield._hooks import Proceed
 from jackfield._identity import Principal
-from jackfield._json import Json
+from jackfield._json import Json, Value
 from jackfield._registry import Entry
 from jackfield._settings import Limits
 from jackfield._workers import Workers
@@ -27,7 +27,13 @@ Authorizer = Callable[[Principal | None, FunctionInfo], bool | None]
 _Handler: TypeAlias = Callable[..., Any]
 _Wrapper: TypeAlias = Callable[[Call, Proceed], Any]
 _Admitter: TypeAlias = Callable[[Call], None]
-_Run: TypeAlias = Callable[[Call, Envelope, bool], Coroutine[Any, Any, Json]]
+Work: TypeAlias = Callable[[], Coroutine[Any, Any, Json]]
+"""Runs one call from its data to its packed result.
+
+It raises `CallError` with what the caller is to be told, `EncodeError` where the result cannot be sent, and whatever
+the function raises.
+"""
+_Serve: TypeAlias = Callable[[Call, Value, bool], Coroutine[Any, Any, Json]]
 
 _YIELD: Final = dis.opmap["YIELD_VALUE"]
 
@@ -51,9 +57,8 @@ class Pipeline:
         handler: What is called in the end.
         contract: What checks its argument and its result.
         authorizers: Who is asked before a call.
-        run: Runs a call from its packed data to its packed result. It takes what the function is given as its call, the
-            envelope, and whether the client's message held Buffers. It raises `CallError` with what the caller is to be
-            told, `EncodeError` where the result cannot be sent, and whatever the function raises.
+        serve: Runs a call whose envelope has no options. It takes what the function is given as its call, the data, and
+            whether the client's message held Buffers.
     """
 
     def __init__(self, entry: Entry, hooks: Hooks, workers: Workers, limits: Limits) -> None:
@@ -78,7 +83,35 @@ class Pipeline:
         admitters = hooks.admitters()
         self.quick = self.inline and contract.takes_data and not self.authorizers and not admitters
         self.handler = handler
-        self.run = _compiled(handler, contract, admitters, limits.bounds)
+        self.serve = _compiled(handler, contract, admitters)
+        self._admitters = admitters
+        self._bounds = limits.bounds
+
+    def work(self, call: Call, envelope: Envelope, buffers: bool) -> Work:
+        """Return what runs a call.
+
+        Args:
+            call: What the function is given.
+            envelope: What the client sent.
+            buffers: Whether its message held Buffers.
+        """
+        if envelope.options is NO_OPTIONS:
+            return partial(self.serve, call, envelope.data, buffers)
+        return partial(self._serve_with_options, call, envelope, buffers)
+
+    async def _serve_with_options(self, call: Call, envelope: Envelope, buffers: bool) -> Json:
+        for admit in self._admitters:
+            admit(call)
+        data, encoding, accept = envelope.data, envelope.options.encoding, envelope.options.accept
+        if encoding is not None:
+            data = _codec.unpack(data, encoding, self._bounds)
+            buffers = True
+        contract = self.contract
+        argument = contract.validate(data, buffers)
+        result = await (self.handler(call, argument) if contract.takes_data else self.handler(call))
+        if accept is None:
+            return contract.dump(result)
+        return _codec.pack(contract.dump(result, wide=accept.kind == "msgpack"), accept)
 
     def allows(self, principal: Principal | None) -> bool:
         """Tell whether the principal may call the function, and so may know of it.
@@ -89,28 +122,19 @@ class Pipeline:
         return all(ask(principal, self.info) is not False for ask in self.authorizers)
 
 
-def _compiled(handler: _Handler, contract: Contract, admitters: Sequence[_Admitter], bounds: Bounds) -> _Run:
+def _compiled(handler: _Handler, contract: Contract, admitters: Sequence[_Admitter]) -> _Serve:
     validate, dump = contract.validate, contract.dump
 
-    async def run(call: Call, envelope: Envelope, buffers: bool) -> Json:
+    async def serve(call: Call, data: Value, buffers: bool) -> Json:
         for admit in admitters:
             admit(call)
-        data, encoding, accept = envelope.data, envelope.options.encoding, envelope.options.accept
-        if encoding is not None:
-            data = _codec.unpack(data, encoding, bounds)
-            buffers = True
         argument = validate(data, buffers)
-        result = await (handler(call, argument) if contract.takes_data else handler(call))
-        if accept is None:
-            return dump(result)
-        return _codec.pack(dump(result, wide=accept.kind == "msgpack"), accept)
+        return dump(await (handler(call, argument) if contract.takes_data else handler(call)))
 
-    async def run_plain(call: Call, envelope: Envelope, buffers: bool) -> Json:
-        if envelope.options is not NO_OPTIONS:
-            return await run(call, envelope, buffers)
-        return dump(await handler(call, validate(envelope.data, buffers)))
+    async def serve_plainly(call: Call, data: Value, buffers: bool) -> Json:
+        return dump(await handler(call, validate(data, buffers)))
 
-    return run if admitters or not contract.takes_data else run_plain
+    return serve if admitters or not contract.takes_data else serve_plainly
 
 
 def cannot_suspend(handler: Callable[..., object]) -> bool:

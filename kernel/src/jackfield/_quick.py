@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import types
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
+from functools import partial
 from time import monotonic
 from typing import Protocol, TypeAlias
 
@@ -44,7 +46,8 @@ def make_quick(pipeline: Pipeline, scope: Scope, audience: Audience, launch: Lau
 
 
 def _make_launched(pipeline: Pipeline, scope: Scope, audience: Audience, launch: Launch) -> Quick:
-    event, seconds = pipeline.info.event, pipeline.seconds
+    serve, seconds = pipeline.serve, pipeline.seconds
+    envelope = Envelope(pipeline.info.event)
 
     def run(who: Caller, ack: bytes, data: Value, buffers: bool) -> None:
         connection = who.connection
@@ -56,12 +59,12 @@ def _make_launched(pipeline: Pipeline, scope: Scope, audience: Audience, launch:
             else:
                 connection.acknowledge(ack, b'{"data":' + outcome.text + b"}", outcome.buffers)
 
-        envelope = Envelope(event, data)
         call = Call(envelope, who.principal, who.client, monotonic() + seconds, scope)
+        work = partial(serve, call, data, buffers)
         if pipeline.inline:
-            copy_context().run(finish, run_inline(pipeline, call, envelope, buffers, answer, audience))
+            copy_context().run(finish, run_inline(call, work, answer, audience))
         else:
-            launch(Invocation(pipeline, call, envelope, buffers, answer, audience), who.running)
+            launch(Invocation(pipeline, call, work, answer, audience), who.running)
 
     return run
 
@@ -72,8 +75,10 @@ def _make_immediate(pipeline: Pipeline, scope: Scope, audience: Audience) -> Qui
     if not pipeline.quick or take is None or audience.observers:
         return None
     envelope = Envelope(pipeline.info.event)
+    result_of = _make_runner()
 
     def run(who: Caller, ack: bytes, data: Value, buffers: bool) -> None:
+        nonlocal result_of
         call = Call(envelope, who.principal, who.client, monotonic() + seconds, scope)
         text: bytes | None = None
         outcome: Outcome | None
@@ -82,11 +87,12 @@ def _make_immediate(pipeline: Pipeline, scope: Scope, audience: Audience) -> Qui
                 argument = take(data)
             except ValidationError:
                 argument = validate(data, buffers)
-            result = copy_context().run(_finish_now, handler(call, argument))
+            result = copy_context().run(result_of, handler(call, argument))
             text = glance(result)
             outcome = sendable(dump(result)) if text is None else None
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
             outcome = audience.failed(call, error)
+            result_of = _make_runner()  # an exception has ended the other one
         if text is not None:
             who.connection.acknowledge(ack, b'{"data":' + text + b"}")
         elif outcome is not None:
@@ -96,10 +102,20 @@ def _make_immediate(pipeline: Pipeline, scope: Scope, audience: Audience) -> Qui
     return run
 
 
-def _finish_now(coroutine: Coroutine[object, None, object]) -> object:
-    """Return the result of a coroutine that never suspends."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return end.value
-    raise RuntimeError(f"{coroutine!r} has suspended, which its code does not show")
+def _make_runner() -> Callable[[Coroutine[object, None, object]], object]:
+    """Return what runs coroutines that never suspend, one after the other, and returns their results.
+
+    A coroutine that is driven by hand returns by raising `StopIteration`, which costs as much as all the rest of it.
+    One that is awaited does not, so a generator that never ends awaits them all.
+    """
+    runner = _run_all()
+    next(runner)
+    return runner.send
+
+
+@types.coroutine
+def _run_all() -> Generator[object, Coroutine[object, None, object], None]:
+    result: object = None
+    while True:
+        coroutine = yield result
+        result = yield from coroutine  # type: ignore[func-returns-value]  # mypy does not know types.coroutine

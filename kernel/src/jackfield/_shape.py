@@ -58,6 +58,7 @@ _HARMLESS_CONFIG: Final = frozenset(
     }
 )
 
+
 class FlatModel(NamedTuple):
     """A model that has nothing but fields of scalars.
 
