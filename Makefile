@@ -36,7 +36,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install serve test test-full bench bench-quick conformance-server lint lock clean
+.PHONY: help install serve test test-full test-kernel bench bench-quick conformance-server lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ test: install $(NODE_MODULES) $(BENCH_MODULES) ## run the tests: make test PYTES
 test-full: install $(NODE_MODULES) $(BENCH_MODULES) ## run the large tests, and those of the transport on the ASGI carrier
 	$(BIN)/pytest -m full $(PYTEST_FULL_ARGS)
 	TESTS_WEBSOCKET=asgi $(BIN)/pytest -m "not full" tests/interop tests/hardening tests/faults $(PYTEST_FULL_ARGS)
+
+test-kernel: install ## run the kernel's own tests: make test-kernel VENV=.venv-3.13 PYTHON=python3.13
+	$(BIN)/pytest -m "not full" tests/kernel $(PYTEST_ARGS)
 
 conformance-server: install ## serve what the public protocol suites expect: make conformance-server PORT=3000 WEBSOCKET=asgi
 	$(BIN)/python -m tests.conformance.server --port $(PORT) --websocket $(WEBSOCKET)

@@ -26,71 +26,16 @@ from tests.conformance.peers import (
 from tests.hardening.hostile import PACKETS, Attack
 from tests.hardening.rounds import CARRIERS, ECHO, config, is_served
 from tests.support.client import connected
-from tests.support.plugins import write_plugin
+from tests.support.diary import write_diary
 from tests.support.server import Server, serving
 from tests.support.wire import Wire, wire
-
-DIARY = """
-    import asyncio
-
-    from jackfield import Call, Service, hookimpl
-
-    service = Service("api.diary")
-    seen = []
-    numbers = []
-
-    @service.function
-    async def read(call: Call) -> list[list[str]]:
-        return seen
-
-    @service.function
-    async def note(call: Call, data: int) -> int:
-        numbers.append(data)
-        await asyncio.sleep(data * 7 % 5 / 1000)
-        return data
-
-    @service.function
-    async def count(call: Call, data: int) -> None:
-        await call.emit("count", data)
-
-    @service.function
-    async def noted(call: Call) -> list[int]:
-        noted = numbers.copy()
-        numbers.clear()
-        return noted
-
-    class Observer:
-        def started(self, call):
-            if call.event != "api.diary.read":
-                seen.append(["call", call.client.id, call.event])
-
-        def ended(self, call, error):
-            pass
-
-    @hookimpl
-    async def jackfield_connect(client):
-        seen.append(["connect", client.id])
-
-    @hookimpl
-    async def jackfield_disconnect(client, reason):
-        seen.append(["disconnect", client.id])
-
-    @hookimpl
-    def jackfield_observe():
-        return Observer()
-
-    @hookimpl
-    def jackfield_services():
-        return [service]
-"""
 
 
 @pytest.fixture(scope="module", params=CARRIERS, name="server")
 def _server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that keeps a diary of connections, calls and farewells."""
     folder = tmp_path_factory.mktemp("diary")
-    path = write_plugin(folder / "plugins", "diary", DIARY, namespaces=["api.diary"])
-    with serving(folder, config=config(request.param), path=[path]) as server:
+    with serving(folder, config=config(request.param), path=[write_diary(folder)]) as server:
         yield server
 
 
@@ -105,7 +50,7 @@ async def _story(reader: Wire, sid: str) -> list[str]:
     """Return what the diary says of a client that has gone."""
     while True:
         seen = (await reader.ask('427["api.diary.read"]'))["data"]
-        if ["disconnect", sid] in seen:
+        if any(entry[:2] == ["disconnect", sid] for entry in seen):
             return [entry[0] for entry in seen if entry[1] == sid]
 
 

@@ -34,6 +34,7 @@ from tests.hardening.hostile import (
 from tests.hardening.polling import polling
 from tests.support.bombs import MIB, gzip_zeroes, padded_gzip, zstd_zeroes
 from tests.support.client import connected
+from tests.support.diary import write_diary
 from tests.support.plugins import write_plugin
 from tests.support.server import Server, serving
 from tests.support.wire import Wire, wire
@@ -398,48 +399,12 @@ async def test_7_what_is_unusual_but_right_is_served(target: Server, text: str, 
 
 # ------------------------------------------------------------------- 9: event names
 
-WATCH = """
-    from jackfield import Call, Service, hookimpl
-
-    service = Service("api.watch")
-    seen = []
-
-    @service.function
-    async def log(call: Call) -> list[list[str]]:
-        return seen
-
-    class Watcher:
-        def started(self, call):
-            if call.event != "api.watch.log":
-                seen.append(["call", call.client.id, call.event])
-
-        def ended(self, call, error):
-            pass
-
-    @hookimpl
-    async def jackfield_connect(client):
-        seen.append(["connect", client.id])
-
-    @hookimpl
-    async def jackfield_disconnect(client, reason):
-        seen.append(["disconnect", client.id, reason])
-
-    @hookimpl
-    def jackfield_observe():
-        return Watcher()
-
-    @hookimpl
-    def jackfield_services():
-        return [service]
-"""
-
 
 @pytest.fixture(scope="module", name="watched")
 def _watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that keeps a list of connections, calls and farewells."""
     folder = tmp_path_factory.mktemp("watched")
-    path = write_plugin(folder / "plugins", "watch", WATCH, namespaces=["api.watch"])
-    with serving(folder, path=[path]) as server:
+    with serving(folder, path=[write_diary(folder)]) as server:
         yield server
 
 
@@ -453,7 +418,7 @@ async def _watcher(watched: Server) -> AsyncIterator[Wire]:
 async def _seen(watcher: Wire, sid: str) -> list[list[str]]:
     """Return what the server saw of a client that has gone, and of nobody else."""
     while True:
-        log = (await watcher.ask('427["api.watch.log"]'))["data"]
+        log = (await watcher.ask('427["api.diary.read"]'))["data"]
         if any(entry[:2] == ["disconnect", sid] for entry in log):
             return [entry for entry in log if entry[1] == sid]
 
@@ -482,7 +447,7 @@ async def test_9_names_that_are_no_text_close_the_connection(watched: Server, wa
 
 
 @pytest.mark.parametrize(
-    "name", ["message", "error", "ping", "reconnect", "server", "channel", "api.watch", "", "\0", "__init__"]
+    "name", ["message", "error", "ping", "reconnect", "server", "channel", "api.diary", "", "\0", "__init__"]
 )
 async def test_9_foreign_names_are_not_found(watched: Server, watcher: Wire, name: str) -> None:
     """What no plugin declared is nobody's, and the connection stays."""

@@ -353,8 +353,8 @@ async def test_calls_start_in_the_order_of_their_arrival() -> None:
         assert begun == list(range(6))
 
 
-async def test_an_inline_function_takes_no_place_but_needs_one() -> None:
-    """Any number of them is answered one after the other; where all places are taken they are refused as others are."""
+def _gated() -> tuple[Service, asyncio.Event]:
+    """Make a service with a function that waits for the event, and one that does not wait."""
     service = Service("api.test")
     gate = asyncio.Event()
 
@@ -367,6 +367,12 @@ async def test_an_inline_function_takes_no_place_but_needs_one() -> None:
         await gate.wait()
         return "done"
 
+    return service, gate
+
+
+async def test_an_inline_function_takes_no_place_but_needs_one() -> None:
+    """Any number of them is answered one after the other; where all places are taken they are refused as others are."""
+    service, gate = _gated()
     recorder, session = await _connected(service, Limits(calls=1))
     for number in range(5):
         session.receive(["api.test.inline"], b"%d" % number, buffers=False)
@@ -380,18 +386,7 @@ async def test_an_inline_function_takes_no_place_but_needs_one() -> None:
 
 async def test_an_id_in_flight_is_refused_to_an_inline_function_too() -> None:
     """An id is unique among the calls in flight, whatever runs under it."""
-    service = Service("api.test")
-    gate = asyncio.Event()
-
-    @service.function
-    async def inline(call: Call) -> str:
-        return "done"
-
-    @service.function
-    async def waiting(call: Call) -> str:
-        await gate.wait()
-        return "done"
-
+    service, gate = _gated()
     recorder, session = await _connected(service)
     session.receive(["event", {"event": "api.test.waiting", "id": 7}], b"1", buffers=False)
     session.receive(["event", {"event": "api.test.inline", "id": 7}], b"2", buffers=False)
