@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -42,7 +43,7 @@ def describe(targets: Iterable[Target], core: int | None, own_core: int | None) 
             "generator_core": own_core,
         },
         "versions": {
-            "python": platform.python_version(),
+            "python": _python(),
             **{name: version(name) for name in _PACKAGES},
             **_node_versions(),
         },
@@ -53,6 +54,11 @@ def describe(targets: Iterable[Target], core: int | None, own_core: int | None) 
             for target in targets
         },
     }
+
+
+def _python() -> str:
+    """Return the version, and whether it is the system's own: those are built for speed, which others may not be."""
+    return platform.python_version() + (" (the system's)" if sys.base_prefix == "/usr" else "")
 
 
 def _short(word: str) -> str:

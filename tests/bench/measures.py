@@ -195,12 +195,14 @@ def _startup(bench: Bench, target: Target) -> Rows:
 def _functions(bench: Bench, target: Target) -> Rows:
     connections, window = bench.sizes.shapes[0]
     slots = connections * window
-    first = f"{bench.sizes.functions[0]} functions"
+    few = bench.sizes.functions[0]
     for count in bench.sizes.functions:
-        names = [f"filler.f{slot * count // slots}" for slot in range(slots)]
-        requests = [text_request(target.dialect, name, TEXT) for name in names]
         with bench.serve(target, env={"BENCH_FUNCTIONS": str(count)}) as server:
-            yield Row(f"{count} functions", bench.closed(server, requests, connections), against=first)
+            for called in sorted({few, min(count, slots)}):
+                names = [f"filler.f{slot * called // slots * (count // called)}" for slot in range(slots)]
+                requests = [text_request(target.dialect, name, TEXT) for name in names]
+                figures = bench.closed(server, requests, connections)
+                yield Row(f"{count} functions, {called} called", figures, against=f"{few} functions, {few} called")
 
 
 DESIGNS: Final = {

@@ -41,7 +41,7 @@ CASES = {
     "unary": ["2 × 2", "2 × 2, 4 KiB", "2 × 2, Buffer of 4 KiB", "2 × 2, suspends once"],
     "broadcast": ["3 subscribers"],
     "startup": ["2 plugins", "no plugins"],
-    "functions": ["3 functions"],
+    "functions": ["3 functions, 3 called"],
     "designs": DESIGNS,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,11 +21,13 @@ class Inside:
 
 
 @asynccontextmanager
-async def listening(dispatcher: Dispatcher, limits: Limits | None = None) -> AsyncIterator[Inside]:
+async def listening(
+    dispatcher: Dispatcher, limits: Limits | None = None, namespaces: Sequence[str] = ("/",)
+) -> AsyncIterator[Inside]:
     """Listen on a free port until the block ends."""
     settings = ServerSettings(port=0)
     limits = limits or Limits()
-    border = Border(settings, limits)
+    border = Border(settings, limits, namespaces)
     border.serve(dispatcher)
     server = HttpServer(settings, limits, border.eio)
     await server.start()

@@ -158,8 +158,16 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         return await self._dispatcher.connect(link, handshake)
 
     async def settle(self, link: Link) -> None:
-        """Make the client known to the rooms."""
-        link.sid = await self.manager.connect(link.peer.sid, NAMESPACE)
+        """Make the client known to the rooms.
+
+        Raises:
+            CallError: `unavailable`: the client manager failed.
+        """
+        try:
+            link.sid = await self.manager.connect(link.peer.sid, NAMESPACE)
+        except Exception:
+            self.logger.exception("the client manager failed to take a client in")
+            raise CallError(Code.UNAVAILABLE, "The server could not take you in; try again.") from None
         self.eio.settled(link.peer)
 
     def arrived(self, link: Link) -> None:

@@ -40,7 +40,7 @@ class Host(Protocol):
         """Return the session of a client that may come in, or raise the `CallError` that it is told."""
 
     async def settle(self, link: Link) -> None:
-        """Make the client known to the rooms; `sid` is set after that."""
+        """Make the client known to the rooms, which sets `sid`, or raise the `CallError` that it is told."""
 
     def arrived(self, link: Link) -> None:
         """Tell the dispatcher that the client knows that it is in."""
@@ -75,6 +75,9 @@ class Elsewhere(Protocol):
 
     def take(self, packet: Packet) -> None:
         """Take a packet; raise `PacketError` if the client may not send it."""
+
+    def follow(self, link: Link) -> None:
+        """Take note of the link that stands for the client from now on."""
 
     def closed(self, reason: str) -> None:
         """Take note that the client has gone."""
@@ -272,7 +275,9 @@ class Link:
         link = Link(self._host, self.peer)
         link._refusals = self._refusals
         link._acks = Acks(self._host.limits.requests, self._acks.last)
-        link._elsewhere = self._elsewhere
+        if self._elsewhere is not None:
+            link._elsewhere = self._elsewhere
+            self._elsewhere.follow(link)
         return link
 
     def _acknowledged(self, ack: Ack) -> None:

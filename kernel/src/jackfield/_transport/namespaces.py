@@ -66,6 +66,12 @@ class Namespaces:
         else:
             raise PacketError("beyond the limits")
 
+    def follow(self, link: Link) -> None:
+        """Take note of the link that stands for the client from now on."""
+        self._link = link
+        if self._asked:
+            link.stop_waiting()
+
     def closed(self, reason: str) -> None:
         """Tell the handlers that the client has gone."""
         self._waiting = 0
