@@ -41,10 +41,15 @@ def echoing_border(settings: ServerSettings, limits: Limits) -> Border:
     sio = Border(settings, limits, namespaces=["/", "/custom"])
     sio.always_connect = True  # clients are let in before the handlers run, which emit to them
 
+    # What is sent in one turn of the event loop goes out in one write, and the suite listens for one message at a time:
+    # it would miss the second. So the answer to CONNECT gets a turn of its own.
+
     async def show_auth(sid: str, environ: Any, auth: Any) -> None:
+        await asyncio.sleep(0)
         await sio.emit("auth", auth or {}, to=sid)
 
     async def show_auth_there(sid: str, environ: Any, auth: Any) -> None:
+        await asyncio.sleep(0)
         await sio.emit("auth", auth or {}, to=sid, namespace="/custom")
 
     async def send_back(sid: str, *arguments: Any) -> None:
