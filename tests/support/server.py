@@ -124,7 +124,7 @@ def environment(path: Sequence[Path] = (), env: dict[str, str] | None = None) ->
     merged["PYTHONPATH"] = os.pathsep.join(map(str, path))
     merged["PYTHONUNBUFFERED"] = "1"
     # glibc raises this by itself, and then keeps what was freed: tests of memory are to see what the server holds.
-    merged["MALLOC_MMAP_THRESHOLD_"] = "131072"
+    merged["MALLOC_MMAP_THRESHOLD_"] = "65536"
     return {**merged, **(env or {})}
 
 
