@@ -53,7 +53,7 @@ test-full: install $(NODE_MODULES) $(BENCH_MODULES) ## run the large tests, and 
 	$(BIN)/pytest -m full $(PYTEST_FULL_ARGS)
 	TESTS_WEBSOCKET=asgi $(BIN)/pytest -m "not full" tests/interop tests/hardening tests/faults $(PYTEST_FULL_ARGS)
 
-test-kernel: install ## run the kernel's own tests: make test-kernel VENV=.venv-3.13 PYTHON=python3.13
+test-kernel: install ## run the kernel's own tests: make test-kernel VENV=.tools/python-3.13 PYTHON=python3.13
 	$(BIN)/pytest -m "not full" tests/kernel $(PYTEST_ARGS)
 
 conformance-server: install ## serve what the public protocol suites expect: make conformance-server PORT=3000 WEBSOCKET=asgi

@@ -57,7 +57,7 @@ def describe(targets: Iterable[Target], core: int | None, own_core: int | None) 
 
 
 def _python() -> str:
-    """Return the version, and whether it is the system's own: those are built for speed, which others may not be."""
+    """Return the version, and whether it is the system's own build: builds differ in speed."""
     return platform.python_version() + (" (the system's)" if sys.base_prefix == "/usr" else "")
 
 

@@ -199,8 +199,9 @@ def _functions(bench: Bench, target: Target) -> Rows:
     for count in bench.sizes.functions:
         with bench.serve(target, env={"BENCH_FUNCTIONS": str(count)}) as server:
             for called in sorted({few, min(count, slots)}):
-                names = [f"filler.f{slot * called // slots * (count // called)}" for slot in range(slots)]
-                requests = [text_request(target.dialect, name, TEXT) for name in names]
+                apart = count // called
+                numbers = [slot * called // slots * apart for slot in range(slots)]
+                requests = [text_request(target.dialect, f"filler.f{number}", TEXT) for number in numbers]
                 figures = bench.closed(server, requests, connections)
                 yield Row(f"{count} functions, {called} called", figures, against=f"{few} functions, {few} called")
 

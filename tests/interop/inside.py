@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from jackfield import Call, Service
 from jackfield._dispatch import Dispatcher
 from jackfield._settings import Limits, ServerSettings
 from jackfield._transport.border import Border
@@ -18,6 +19,17 @@ class Inside:
 
     url: str
     border: Border
+
+
+def greeter() -> Service:
+    """Return a service with one function, which greets."""
+    service = Service("api.here")
+
+    @service.function
+    async def hello(call: Call, data: str) -> str:
+        return f"jackfield says {data}"
+
+    return service
 
 
 @asynccontextmanager

@@ -31,13 +31,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from jackfield import Call, Service
 from jackfield._settings import Limits, ServerSettings
 from jackfield._transport import border, door, eio, namespaces, peer, rooms
 from jackfield._transport.border import Border
 from jackfield._transport.engine import Engine
 from jackfield._transport.rooms import LocalDelivery, local
-from tests.interop.inside import listening
+from tests.interop.inside import greeter, listening
 from tests.support.client import connected
 from tests.support.dispatching import make_dispatcher
 
@@ -298,16 +297,6 @@ def _globals() -> dict[str, object]:
     }
 
 
-def _service() -> Service:
-    service = Service("api.here")
-
-    @service.function
-    async def hello(call: Call, data: str) -> str:
-        return f"jackfield says {data}"
-
-    return service
-
-
 @asynccontextmanager
 async def _raw() -> AsyncIterator[str]:
     """A server of python-socketio's own, as it comes."""
@@ -336,7 +325,7 @@ async def test_both_serve_in_one_process(transports: tuple[str, ...]) -> None:
     """A server of python-socketio's own works beside ours, and after it, as it did before."""
     async with _raw() as url, connected(url, *transports) as raw:
         before = _globals()
-        async with listening(make_dispatcher(_service())) as inside, connected(inside.url, *transports) as client:
+        async with listening(make_dispatcher(greeter())) as inside, connected(inside.url, *transports) as client:
             assert await client.call("api.here.hello", "x") == {"data": "jackfield says x"}
             assert await raw.send(b"\x00", event="hello") == "python-socketio says b'\\x00'"
             assert await raw.next("news") == b"\x00"

@@ -8,29 +8,18 @@ from typing import Any
 
 import socketio
 
-from jackfield import Call, Service
 from jackfield._settings import Limits
-from tests.interop.inside import Inside, listening
+from tests.interop.inside import Inside, greeter, listening
 from tests.support.dispatching import make_dispatcher
 from tests.support.wire import Wire, wire
 
 LIMITS = Limits(connect_timeout=0.3)
 
 
-def _service() -> Service:
-    service = Service("api.here")
-
-    @service.function
-    async def hello(call: Call, data: str) -> str:
-        return f"hello {data}"
-
-    return service
-
-
 @asynccontextmanager
 async def _serving() -> AsyncIterator[Inside]:
     """Serve the namespace `/more` beside the plugins'."""
-    async with listening(make_dispatcher(_service()), LIMITS, namespaces=["/", "/more"]) as inside:
+    async with listening(make_dispatcher(greeter()), LIMITS, namespaces=["/", "/more"]) as inside:
 
         async def echo(sid: str, data: Any) -> Any:
             return data
@@ -46,19 +35,24 @@ async def _both(client: Wire) -> None:
     assert str(await client.receive()).startswith("40/more,{")
 
 
+async def _echoes(client: Wire) -> None:
+    """Be answered in the namespace `/more`."""
+    await client.send('42/more,7["echo","you"]')
+    assert await client.receive() == '43/more,7["you"]'
+
+
 async def _stays(inside: Inside) -> None:
     """Wait as long as a client may stay that is in no namespace."""
     async with wire(inside.url, join=False) as idle:
-        await idle.closed()
+        assert await idle.closed() == 1000
 
 
 async def test_each_gets_its_own() -> None:
     """Plugins' functions in the one, handlers in the other."""
     async with _serving() as inside, wire(inside.url, join=False) as client:
         await _both(client)
-        assert await client.ask('427["api.here.hello","you"]') == {"data": "hello you"}
-        await client.send('42/more,7["echo","you"]')
-        assert await client.receive() == '43/more,7["you"]'
+        assert await client.ask('427["api.here.hello","you"]') == {"data": "jackfield says you"}
+        await _echoes(client)
 
 
 async def test_who_leaves_the_plugins_stays_in_the_other() -> None:
@@ -67,8 +61,7 @@ async def test_who_leaves_the_plugins_stays_in_the_other() -> None:
         await _both(client)
         await client.send("41")
         await _stays(inside)
-        await client.send('42/more,7["echo","you"]')
-        assert await client.receive() == '43/more,7["you"]'
+        await _echoes(client)
 
 
 async def test_who_comes_back_to_the_plugins_may_leave_the_other() -> None:
@@ -79,7 +72,7 @@ async def test_who_comes_back_to_the_plugins_may_leave_the_other() -> None:
         assert str(await client.join()).startswith("40{")
         await client.send("41/more,")
         await _stays(inside)
-        assert await client.ask('427["api.here.hello","again"]') == {"data": "hello again"}
+        assert await client.ask('427["api.here.hello","again"]') == {"data": "jackfield says again"}
 
 
 async def test_who_leaves_both_is_closed() -> None:
@@ -87,7 +80,7 @@ async def test_who_leaves_both_is_closed() -> None:
     async with _serving() as inside, wire(inside.url, join=False) as client:
         await _both(client)
         await client.send("41", "41/more,")
-        await client.closed()
+        assert await client.closed() == 1000
 
 
 class _Failing(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio is untyped
@@ -105,7 +98,7 @@ class _Failing(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio 
 
 async def test_a_client_manager_that_fails_to_take_a_client_in() -> None:
     """The client hears so at once, and may try again."""
-    async with listening(make_dispatcher(_service())) as inside:
+    async with listening(make_dispatcher(greeter())) as inside:
         inside.border.use("failing", _Failing())
         async with wire(inside.url, join=False) as client:
             refusal = str(await client.join())
@@ -113,4 +106,4 @@ async def test_a_client_manager_that_fails_to_take_a_client_in() -> None:
             assert '"code":"unavailable"' in refusal
             assert "out of order" not in refusal
             assert str(await client.join()).startswith("40{")
-            assert await client.ask('427["api.here.hello","you"]') == {"data": "hello you"}
+            assert await client.ask('427["api.here.hello","you"]') == {"data": "jackfield says you"}

@@ -40,8 +40,8 @@ _STARTUP: Final = "startup:"
 _SHUTDOWN: Final = "shutdown:"
 _OURS: Final = (_STARTUP, _SHUTDOWN, "call:")
 _HELPERS: Final = "jackfield-helper"
-_YOUNG: Final = 10_000
-"""Objects that are made more than let go of, between two rounds of the collector over the youngest."""
+_COLLECT_AFTER: Final = 10_000
+"""How many more objects are made than let go of before the garbage collector looks at the youngest."""
 _LEFTOVERS: Final = 1.0
 """Seconds that tasks and threads which nobody ended have to end once they are told to."""
 
@@ -306,7 +306,7 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     # Calls in flight are more objects than Python's threshold counts on, and nearly all end by themselves.
-    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
+    gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 async def _interruptible(hook: Coroutine[object, object, None]) -> None:

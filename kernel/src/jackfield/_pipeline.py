@@ -52,9 +52,9 @@ class Pipeline:
         function: The function as its author declared it.
         task_name: The name of the tasks that run it.
         seconds: The time that a call has when its caller does not say.
-        inline: Whether `run` never suspends, so that a call needs no task.
-        quick: Whether nothing at all stands around the function: nobody is asked, and its argument is all it takes.
-        handler: What is called in the end.
+        inline: Whether a call never suspends, so that it needs no task.
+        quick: Whether nothing at all stands around the function: it is inline, and nobody is asked.
+        handler: What is called in the end, with the call and the argument.
         contract: What checks its argument and its result.
         authorizers: Who is asked before a call.
         serve: Runs a call whose envelope has no options. It takes what the function is given as its call, the data, and
@@ -80,12 +80,11 @@ class Pipeline:
                 handler = _in_turn(handler, self.info.event)
             if wrappers:
                 handler = _wrapped(handler, wrappers)
-        admitters = hooks.admitters()
-        self.quick = self.inline and contract.takes_data and not self.authorizers and not admitters
-        self.handler = handler
-        self.serve = _compiled(handler, contract, admitters)
-        self._admitters = admitters
+        self.handler = handler if contract.takes_data else _without_data(handler)
+        self._admitters = hooks.admitters()
         self._bounds = limits.bounds
+        self.quick = self.inline and not self.authorizers and not self._admitters
+        self.serve = _compiled(self.handler, contract, self._admitters)
 
     def work(self, call: Call, envelope: Envelope, buffers: bool) -> Work:
         """Return what runs a call.
@@ -97,21 +96,19 @@ class Pipeline:
         """
         if envelope.options is NO_OPTIONS:
             return partial(self.serve, call, envelope.data, buffers)
-        return partial(self._serve_with_options, call, envelope, buffers)
+        return partial(self._serve_packed, call, envelope, buffers)
 
-    async def _serve_with_options(self, call: Call, envelope: Envelope, buffers: bool) -> Json:
+    async def _serve_packed(self, call: Call, envelope: Envelope, buffers: bool) -> Json:
         for admit in self._admitters:
             admit(call)
         data, encoding, accept = envelope.data, envelope.options.encoding, envelope.options.accept
         if encoding is not None:
             data = _codec.unpack(data, encoding, self._bounds)
             buffers = True
-        contract = self.contract
-        argument = contract.validate(data, buffers)
-        result = await (self.handler(call, argument) if contract.takes_data else self.handler(call))
+        result = await self.handler(call, self.contract.validate(data, buffers))
         if accept is None:
-            return contract.dump(result)
-        return _codec.pack(contract.dump(result, wide=accept.kind == "msgpack"), accept)
+            return self.contract.dump(result)
+        return _codec.pack(self.contract.dump(result, wide=accept.kind == "msgpack"), accept)
 
     def allows(self, principal: Principal | None) -> bool:
         """Tell whether the principal may call the function, and so may know of it.
@@ -128,13 +125,13 @@ def _compiled(handler: _Handler, contract: Contract, admitters: Sequence[_Admitt
     async def serve(call: Call, data: Value, buffers: bool) -> Json:
         for admit in admitters:
             admit(call)
-        argument = validate(data, buffers)
-        return dump(await (handler(call, argument) if contract.takes_data else handler(call)))
-
-    async def serve_plainly(call: Call, data: Value, buffers: bool) -> Json:
         return dump(await handler(call, validate(data, buffers)))
 
-    return serve if admitters or not contract.takes_data else serve_plainly
+    return serve
+
+
+def _without_data(handler: _Handler) -> _Handler:
+    return lambda call, _: handler(call)
 
 
 def cannot_suspend(handler: Callable[..., object]) -> bool:

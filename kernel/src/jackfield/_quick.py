@@ -92,7 +92,7 @@ def _make_immediate(pipeline: Pipeline, scope: Scope, audience: Audience) -> Qui
             outcome = sendable(dump(result)) if text is None else None
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
             outcome = audience.failed(call, error)
-            result_of = _make_runner()  # an exception has ended the other one
+            result_of = _make_runner()  # an exception ends the other one
         if text is not None:
             who.connection.acknowledge(ack, b'{"data":' + text + b"}")
         elif outcome is not None:
