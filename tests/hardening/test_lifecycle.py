@@ -82,7 +82,7 @@ async def stay(call: Call) -> None:
 
 @service.function
 def stay_in_a_thread(call: Call) -> None:
-    diary.append("stay began")
+    diary.append("stay in a thread began")
     threading.Event().wait()
 
 @service.function
@@ -267,7 +267,8 @@ async def test_36_survivors_are_named_at_the_stop(tmp_path: Path, plugins: Path)
         async with wire(server.url) as client:
             for name in ("stay", "stay_in_a_thread", "leave_a_task", "wait_detached"):
                 await client.send(f'42["event",{{"event":"api.work.{name}"}}]')
-            assert await client.ask('427["event",{"event":"api.neighbour.hello"}]') == {"data": "still here"}
+            async with connected(server.url, "websocket") as watcher:
+                await _read(watcher, "stay began", "stay in a thread began", "left a task", "detached began")
         assert await end(server) == 0
         log = server.log
         assert "a call of api.work.stay did not end and is abandoned" in log
