@@ -15,6 +15,7 @@ from typing import Any, Literal
 from jackfield._settings import Limits, ServerSettings
 from jackfield._transport.border import Border
 from jackfield._transport.engine import Engine
+from jackfield._transport.peer import Peer
 from jackfield._transport.server import HttpServer
 
 CARRIERS = ("picows", "asgi")
@@ -25,14 +26,27 @@ MAX_PAYLOAD = 1_000_000
 CONNECT_TIMEOUT = 1.0
 
 
+class Echo:
+    """Sends every message of one Engine.IO client back."""
+
+    def __init__(self, engine: Engine, peer: Peer) -> None:
+        self._peer = peer
+        engine.settled(peer)
+
+    def text(self, data: bytes) -> None:
+        self._peer.send(data)
+
+    def buffer(self, data: bytes) -> None:
+        self._peer.send_buffer(data)
+
+    def closed(self, reason: str) -> None:
+        """There is nothing to end."""
+
+
 def echoing_engine(settings: ServerSettings, limits: Limits) -> Engine:
     """Return an Engine.IO server that sends every message back."""
     engine = Engine(settings, limits)
-
-    async def send_back(sid: str, data: Any) -> None:
-        await engine.send(sid, data)
-
-    engine.on("message", send_back)
+    engine.receiver = lambda peer: Echo(engine, peer)
     return engine
 
 

@@ -11,7 +11,7 @@ from jackfield._contract import Contract
 from jackfield._errors import PluginError
 from jackfield._manifest import Manifest
 from jackfield._plugins import Plugin, Served, State
-from jackfield._registry import Entry, Registry
+from jackfield._registry import Registry
 
 
 async def documented(call: Call, data: int) -> str:
@@ -43,7 +43,7 @@ def plugin(
     return Plugin(manifest, state=state, served=served)
 
 
-def anybody(entry: Entry) -> bool:
+def anybody(name: str) -> bool:
     """Let everything be seen."""
     return True
 
@@ -116,8 +116,8 @@ def test_no_more_than_three_and_nothing_that_is_hidden() -> None:
     registry = Registry([plugin("one", [f"api.n.name{number}" for number in range(9)])])
     nearest = registry.nearest("api.n.name", anybody)
     assert len(nearest) == 3
-    assert registry.nearest("api.n.name", lambda entry: entry.info.event != nearest[1]) == [nearest[0], nearest[2]]
-    assert registry.nearest("api.n.name", lambda entry: False) == []
+    assert registry.nearest("api.n.name", lambda name: name != nearest[1]) == [nearest[0], nearest[2]]
+    assert registry.nearest("api.n.name", lambda name: False) == []
 
 
 def test_a_function_is_described() -> None:

@@ -21,7 +21,7 @@ from jackfield._invocation import WATCH, Answer, Audience, Invocation, Outcome, 
 from jackfield._json import Json, Value
 from jackfield._pipeline import Pipeline
 from jackfield._quick import Quick, make_quick
-from jackfield._registry import Entry, Registry
+from jackfield._registry import Registry
 from jackfield._session import Session
 from jackfield._settings import Limits
 from jackfield._workers import Workers
@@ -115,23 +115,13 @@ class Dispatcher:
         if pipeline is None and (reason := self._registry.out_of_service(event)):
             raise CallError(Code.UNAVAILABLE, reason)
 
-        def visible(entry: Entry) -> bool:
-            with contextlib.suppress(CallError):
-                return self._allows(self._pipelines[entry.info.event], principal)
-            return False
-
-        nearest = self._registry.nearest(event[:MAX_EVENT], visible)
+        nearest = self._registry.nearest(event[:MAX_EVENT], lambda name: self._shows(self._pipelines[name], principal))
         hint = f" Did you mean {' or '.join(nearest)}?" if nearest else ""
         raise CallError(Code.NOT_FOUND, f"There is no function {event[:MAX_EVENT]!r}.{hint}")
 
     def functions(self, principal: Principal | None) -> list[FunctionInfo]:
         """Return the functions that the principal may call."""
-        found = []
-        for pipeline in self._pipelines.values():
-            with contextlib.suppress(CallError):
-                if self._allows(pipeline, principal):
-                    found.append(pipeline.info)
-        return found
+        return [pipeline.info for pipeline in self._pipelines.values() if self._shows(pipeline, principal)]
 
     def start(
         self,
@@ -277,6 +267,11 @@ class Dispatcher:
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
             self._reporter.complain(error, "jackfield_authorize")
             return False
+
+    def _shows(self, pipeline: Pipeline, principal: Principal | None) -> bool:
+        with contextlib.suppress(CallError):
+            return self._allows(pipeline, principal)
+        return False
 
     def _tell(self, hook: str, listeners: Sequence[tuple[str, Callable[[], Any]]], session: Session) -> None:
         if listeners:

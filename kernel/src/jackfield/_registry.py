@@ -60,9 +60,9 @@ class Registry:
             return None
         return f"{event}: the plugin {owner.name} is {owner.state}."
 
-    def nearest(self, event: str, visible: Callable[[Entry], bool]) -> list[str]:
+    def nearest(self, event: str, visible: Callable[[str], bool]) -> list[str]:
         """Return up to three events that the caller may have meant and may see."""
-        found = dict.fromkeys(name for name in self._candidates(event) if visible(self.table[name]))
+        found = dict.fromkeys(name for name in self._candidates(event) if visible(name))
         return list(found)[:3]
 
     def _candidates(self, event: str) -> Iterator[str]:

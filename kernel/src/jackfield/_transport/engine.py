@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from jackfield._settings import Limits, ServerSettings
 from jackfield._throttle import Throttle
@@ -20,8 +20,6 @@ from jackfield._transport.peer import SERVER_CLOSED, Peer
 from jackfield._transport.request import Request
 from jackfield._transport.upgrade import Candidate
 from jackfield._transport.wire import Reader, Receiver, Wire
-
-Handler: TypeAlias = Callable[..., Awaitable[object]]
 
 _RETRY_AFTER: Final = "5"
 _FAREWELL: Final = 2.0
@@ -39,17 +37,18 @@ class Engine:
 
     Attributes:
         sockets: The sessions by their ids.
-        receiver: Makes who is told what the client of a new session says.
+        receiver: Makes who is told what the client of a new session says; whoever builds the engine sets it.
     """
 
     async_mode: Final = "asgi"
+    sleep = staticmethod(asyncio.sleep)
+    create_event = staticmethod(asyncio.Event)
 
     def __init__(self, settings: ServerSettings, limits: Limits) -> None:
         self.settings = settings
         self.limits = limits
         self.sockets: dict[str, Peer] = {}
-        self.receiver: Callable[[Peer], Receiver] = self._make_receiver
-        self.handlers: dict[str, Handler] = {}
+        self.receiver: Callable[[Peer], Receiver]
         self._terms = Terms(settings.ping_interval, settings.ping_timeout, limits.message_size)
         self._origins = frozenset(settings.cors_origins)
         self._pending: set[Peer] = set()
@@ -153,9 +152,8 @@ class Engine:
 
     # What python-socketio calls.
 
-    def on(self, event: str, handler: Handler) -> None:
-        """Register who is told of `connect`, `message` or `disconnect` where nobody else makes receivers."""
-        self.handlers[event] = handler
+    def on(self, event: str, handler: object) -> None:
+        """Register nothing: `receiver` makes who is told."""
 
     async def send(self, sid: str, data: str | bytes) -> None:
         """Send a message to one client, which may have gone."""
@@ -164,10 +162,8 @@ class Engine:
             return
         if isinstance(data, str):
             peer.send(eio.MESSAGE + data.encode())
-        elif peer.wire is None:
-            peer.queue(eio.encode_buffer(data))
         else:
-            peer.wire.buffer(data)
+            peer.send_buffer(data)
 
     async def disconnect(self, sid: str) -> None:
         """Close a session."""
@@ -192,14 +188,6 @@ class Engine:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def sleep(self, seconds: float = 0) -> None:
-        """Wait for so many seconds."""
-        await asyncio.sleep(seconds)
-
-    def create_event(self) -> asyncio.Event:
-        """Return an event of this event loop."""
-        return asyncio.Event()
-
     async def shutdown(self) -> None:
         """Close every session."""
         for peer in list(self.sockets.values()):
@@ -215,37 +203,3 @@ class Engine:
         if peer.machine.phase is Phase.CLOSED:
             self.sockets.pop(peer.sid, None)
             self._left.set()
-
-    def _make_receiver(self, peer: Peer) -> Receiver:
-        return _Handlers(self, peer)
-
-
-class _Handlers:
-    """Tells registered handlers, one after the other, where Engine.IO is all that is served."""
-
-    def __init__(self, engine: Engine, peer: Peer) -> None:
-        self._engine = engine
-        self._sid = peer.sid
-        self._last: asyncio.Task[object] | None = None
-        engine.settled(peer)
-        self._tell("connect", {})
-
-    def text(self, data: bytes) -> None:
-        self._tell("message", data[1:].decode())
-
-    def buffer(self, data: bytes) -> None:
-        self._tell("message", data)
-
-    def closed(self, reason: str) -> None:
-        self._tell("disconnect", reason)
-
-    def _tell(self, event: str, argument: str | bytes | Mapping[str, str]) -> None:
-        handler = self._engine.handlers.get(event)
-        if handler is not None:
-            self._last = self._engine.start_background_task(_after, self._last, handler, self._sid, argument)
-
-
-async def _after(before: asyncio.Task[object] | None, handler: Handler, *arguments: object) -> None:
-    if before is not None:
-        await asyncio.wait([before])
-    await handler(*arguments)

@@ -79,15 +79,19 @@ class Peer:
 
     def send(self, text: bytes, buffers: tuple[bytes, ...] = ()) -> None:
         """Send a message: its text with Engine.IO's digit in front, and the Buffers that follow it."""
-        wire = self.wire
-        if wire is None:
+        if self.wire is None:
             self.queue(text)
-            for buffer in buffers:
-                self.queue(eio.encode_buffer(buffer))
         else:
-            wire.text(text)
-            for buffer in buffers:
-                wire.buffer(buffer)
+            self.wire.text(text)
+        for buffer in buffers:
+            self.send_buffer(buffer)
+
+    def send_buffer(self, buffer: bytes) -> None:
+        """Send one Buffer: a message of its own, or one that the text before has announced."""
+        if self.wire is None:
+            self.queue(eio.encode_buffer(buffer))
+        else:
+            self.wire.buffer(buffer)
 
     def offer(self, message: Message, *, volatile: bool) -> None:
         """Send what nobody asked for: a client that does not keep up misses it, or is closed if its backlog is full.
