@@ -5,7 +5,8 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from jackfield._settings import Settings, load
+from jackfield._configuration import load
+from jackfield._settings import Settings
 from tests.cli.shell import Invoke, Shell
 
 

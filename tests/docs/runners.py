@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Final
 
 from jackfield import _hooks
+from jackfield._configuration import load
 from jackfield._errors import StartError
-from jackfield._settings import Settings, load
+from jackfield._settings import Settings
 from jackfield_demo.messages import DemoSettings
 from tests.docs.blocks import ANEW, Block
 from tests.docs.matching import text_matches

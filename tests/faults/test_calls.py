@@ -210,7 +210,7 @@ def test_without_uvloop_too(tmp_path: Path) -> None:
     script = """
 import asyncio, sys
 sys.modules["uvloop"] = None
-from jackfield import _kernel
+from jackfield import _process
 
 class Kernel:
     async def serve(self, ready, fd=None):
@@ -218,7 +218,7 @@ class Kernel:
         await asyncio.sleep(0.01)
         ready()
 
-_kernel.run(Kernel(), lambda: print("still here"))
+_process.run(Kernel(), lambda: print("still here"))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "still here\n")

@@ -447,16 +447,28 @@ CONTRACTS = [
         "broken ({here}) takes (call) or (call, data), and nothing else",
     ),
     Fault(
-        "streaming",
+        "stream_of_nothing",
         """
         from collections.abc import AsyncIterator
 
         @service.function  # here
         async def broken(call: Call) -> AsyncIterator[int]:
+            return [1]
+        """,
+        "ContractError",
+        "broken ({here}) promises a stream, but yields nothing: it has to be an async def that yields its items",
+    ),
+    Fault(
+        "detached_stream",
+        """
+        from collections.abc import AsyncIterator
+
+        @service.function(detached=True)
+        async def broken(call: Call) -> AsyncIterator[int]:
             yield 1
         """,
         "ContractError",
-        "broken ({here}) is a stream (server); this version of the kernel serves unary functions only",
+        "api.detached_stream.broken is a stream, which ends with its connection: it cannot be detached",
     ),
     Fault(
         "undescribable",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -66,6 +66,8 @@ def refused(function: Callable[..., object]) -> tuple[str, str]:
 
 # ------------------------------------------------------------------- signatures that promise nothing
 
+EMPTY: Any = None
+
 
 async def no_call() -> None: ...
 async def three(call: Call, a: int, b: int) -> None: ...
@@ -75,24 +77,25 @@ async def keywords(call: Call, **data: int) -> None: ...
 async def no_type(call: Call, data) -> None: ...
 async def no_result(call: Call, data: int): ...
 async def unresolvable(call: Call, data: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
-async def to_client(call: Call, data: int) -> AsyncIterator[int]:
-    raise NotImplementedError
+async def yields_nothing(call: Call, data: int) -> AsyncIterator[int]: ...  # type: ignore[empty-body]
+async def takes_and_yields_nothing(call: Call, items: AsyncIterator[int]) -> AsyncGenerator[int, None]: ...  # type: ignore[empty-body]
+def plain_taker(call: Call, items: AsyncIterable[int]) -> int: ...  # type: ignore[empty-body]
+async def with_default(call: Call, items: AsyncIterator[int] = EMPTY) -> int: ...  # type: ignore[empty-body]
+async def of_what(call: Call, items: AsyncIterator) -> int: ...  # type: ignore[type-arg,empty-body]
+async def what_not(call: Call, items: AsyncIterator[Nowhere]) -> int: ...  # type: ignore[name-defined,empty-body]  # noqa: F821
 
 
-async def from_client(call: Call, items: AsyncIterable[int]) -> int:
-    raise NotImplementedError
+async def gives_what(call: Call) -> AsyncIterator:  # type: ignore[type-arg]
+    yield 1
 
 
-async def both_ways(call: Call, items: AsyncIterator[int]) -> AsyncGenerator[int, None]:
-    raise NotImplementedError
-
-
-async def generator(call: Call, data: int) -> AsyncIterator[int]:
+def plain_generator(call: Call, data: int) -> Iterator[int]:
     yield 1
 
 
 SHAPE = " takes (call) or (call, data), and nothing else"
-STREAM = "this version of the kernel serves unary functions only"
+YIELDS = " promises a stream, but yields nothing: it has to be an async def that yields its items"
+OF_WHAT = " does not say what its stream is made of: write AsyncIterator[…]"
 WRITE = "write the type, or typing.Any for anything at all"
 
 
@@ -107,10 +110,18 @@ WRITE = "write the type, or typing.Any for anything at all"
         (no_type, "ContractError", f" has no annotation for parameter 'data'; {WRITE}"),
         (no_result, "ContractError", f" has no annotation for its result; {WRITE}"),
         (unresolvable, "NameError", ": an annotation cannot be resolved: name 'Nowhere' is not defined"),
-        (to_client, "ContractError", f" is a stream (server); {STREAM}"),
-        (from_client, "ContractError", f" is a stream (client); {STREAM}"),
-        (both_ways, "ContractError", f" is a stream (both); {STREAM}"),
-        (generator, "ContractError", f" is a stream (server); {STREAM}"),
+        (yields_nothing, "ContractError", YIELDS),
+        (takes_and_yields_nothing, "ContractError", YIELDS),
+        (plain_taker, "ContractError", " takes a stream in a plain def: it has to be an async def"),
+        (
+            with_default,
+            "ContractError",
+            " has a default for its stream; a stream that the client sends may simply be empty",
+        ),
+        (of_what, "ContractError", OF_WHAT),
+        (gives_what, "ContractError", OF_WHAT),
+        (what_not, "NameError", ": an annotation cannot be resolved: name 'Nowhere' is not defined"),
+        (plain_generator, "ContractError", " yields in a plain def: a stream is an async def that yields"),
     ],
 )
 def test_a_signature_that_says_too_little(function: Callable[..., object], kind: str, reason: str) -> None:
@@ -178,6 +189,29 @@ def test_what_a_contract_knows() -> None:
     contract = Contract(Methods().method)
     assert (contract.kind, contract.threaded, contract.takes_data) == (Kind.UNARY, False, True)
     assert (contract.input_schema, contract.output_schema) == ({"type": "integer"}, {"type": "string"})
+
+
+async def to_client(call: Call, data: int) -> AsyncIterator[str]:
+    yield "1"
+
+
+async def from_client(call: Call, items: AsyncIterable[int]) -> str: ...  # type: ignore[empty-body]
+
+
+async def both_ways(call: Call, items: AsyncIterator[int]) -> AsyncGenerator[str, None]:
+    yield "1"
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"), [(to_client, Kind.SERVER), (from_client, Kind.CLIENT), (both_ways, Kind.BOTH)]
+)
+def test_the_kind_of_a_stream_is_in_the_signature(function: Callable[..., object], kind: Kind) -> None:
+    """Where there is a stream, types and schemas are those of its items."""
+    contract = Contract(function)
+    assert (contract.kind, contract.threaded, contract.takes_data) == (kind, False, True)
+    assert (contract.input_schema, contract.output_schema) == ({"type": "integer"}, {"type": "string"})
+    assert contract.validate(5, buffers=False) == 5
+    assert contract.dump("five").text == b'"five"'
 
 
 def test_a_generator_must_promise_a_stream() -> None:

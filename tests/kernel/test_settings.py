@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from jackfield._configuration import explain, load, unknown_key
 from jackfield._errors import StartError
-from jackfield._settings import Settings, explain, load, unknown_key
+from jackfield._settings import Settings
 
 
 @pytest.fixture(autouse=True)

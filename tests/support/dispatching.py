@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,6 +28,7 @@ class Recorder:
         self.sid = "recorder"
         self.acknowledged: list[tuple[bytes, Any]] = []
         self.rooms: set[str] = set()
+        self.aborted: str | None = None
         self.emitted: list[tuple[str, Any]] = []
         self.changed = asyncio.Event()
         self.reads = asyncio.Event()
@@ -47,6 +48,9 @@ class Recorder:
 
     async def drained(self) -> None:
         await self.reads.wait()
+
+    def abort(self, why: str) -> None:
+        self.aborted = why
 
     async def join(self, room: str) -> None:
         self.rooms.add(room)
@@ -80,7 +84,24 @@ class KernelView:
     def functions(self, principal: Principal | None) -> Sequence[FunctionInfo]:
         return []
 
-    async def invoke(self, event: str, data: object = None, *, timeout: float | None = None) -> Value:
+    async def invoke(
+        self,
+        event: str,
+        data: object = None,
+        *,
+        items: AsyncIterable[object] | None = None,
+        timeout: float | None = None,
+    ) -> Value:
+        raise CallError("unavailable", "no kernel")
+
+    def stream(
+        self,
+        event: str,
+        data: object = None,
+        *,
+        items: AsyncIterable[object] | None = None,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[Value, None]:
         raise CallError("unavailable", "no kernel")
 
     async def emit(self, event: str, data: object = None, *, room: str | None = None, volatile: bool = False) -> None:

@@ -12,10 +12,11 @@ plugins and registry, what authors write, the wire. `make lint` checks it.
 from __future__ import annotations
 
 from jackfield._app import create_app
-from jackfield._call import Call, Client, FunctionInfo, Kernel, PluginInfo
+from jackfield._call import Call, Client
 from jackfield._contract import Kind
 from jackfield._errors import CallError, Code, Detail, EncodeError, JackfieldError
 from jackfield._hooks import Observer, Proceed, hookimpl
+from jackfield._host import FunctionInfo, Kernel, PluginInfo
 from jackfield._identity import Handshake, Principal
 from jackfield._json import Value
 from jackfield._service import Service

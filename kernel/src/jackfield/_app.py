@@ -36,8 +36,8 @@ def create_app(config: Path | str | None = None) -> App:
             app = jackfield.create_app()
     """
     # Here, since a plugin that imports jackfield pays for no web server.
+    from jackfield._configuration import load  # noqa: PLC0415
     from jackfield._kernel import JackfieldKernel  # noqa: PLC0415
-    from jackfield._settings import load  # noqa: PLC0415
 
     kernel = JackfieldKernel(load(None if config is None else Path(config)))
     kernel.load()

@@ -1,119 +1,18 @@
-"""What a function is given: the call, its client, and the kernel behind them."""
+"""What a function is given: the call and its client."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from typing import Protocol
 
 from jackfield import _json
-from jackfield._contract import Kind
 from jackfield._envelope import CallId, Envelope
+from jackfield._host import Kernel
 from jackfield._identity import Principal
 from jackfield._json import Json, Value
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionInfo:
-    """One function as others see it.
-
-    Args:
-        event: The dotted path under which it is called.
-        kind: Who sends a stream: `unary`, `server`, `client` or `both`.
-        plugin: The name of the plugin that serves it.
-        summary: The first line of its docstring.
-        doc: Its whole docstring.
-        errors: The codes that its author says it answers with.
-        input: JSON Schema (2020-12) of its argument.
-        output: JSON Schema (2020-12) of its result.
-    """
-
-    event: str
-    kind: Kind
-    plugin: str
-    summary: str
-    doc: str
-    errors: tuple[str, ...]
-    input: Mapping[str, object]
-    output: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class PluginInfo:
-    """One plugin as others see it.
-
-    Args:
-        name: Its entry point's name, which is also its table in the configuration.
-        distribution: The installed package that it comes from.
-        version: The version of that package.
-        summary: The package's one-line description.
-        state: One of discovered, disabled, refused, loaded, started, stopped, quarantined.
-        namespaces: The namespaces that it declares.
-        functions: How many functions it serves.
-        reason: Why it is not in service, if it is not.
-        kind: The short name of that fault, such as `ImportError`.
-        hint: What an operator can do about it, if that is known.
-    """
-
-    name: str
-    distribution: str
-    version: str
-    summary: str
-    state: str
-    namespaces: tuple[str, ...]
-    functions: int
-    reason: str | None = None
-    kind: str | None = None
-    hint: str | None = None
-
-
-class Kernel(Protocol):
-    """What plugins see of the kernel: `call.kernel`, and the argument of the start-up and shutdown hooks."""
-
-    @property
-    def version(self) -> str:
-        """The version of the distribution `jackfield`."""
-
-    @property
-    def protocol(self) -> int:
-        """The version of the wire protocol."""
-
-    @property
-    def limits(self) -> Mapping[str, int | float]:
-        """Every limit of the protocol, by its name in the configuration."""
-
-    def plugins(self) -> Sequence[PluginInfo]:
-        """Every plugin that was found, whatever became of it."""
-
-    def functions(self, principal: Principal | None) -> Sequence[FunctionInfo]:
-        """The functions that this principal may call, sorted by event."""
-
-    async def invoke(self, event: str, data: object = None, *, timeout: float | None = None) -> Value:
-        """Call a function as nobody in particular, from outside any call.
-
-        Args:
-            event: The function's dotted path.
-            data: The argument: JSON's values, bytes, models.
-            timeout: Seconds; `limits.call_timeout` if left out.
-
-        Raises:
-            CallError: As the caller would see it.
-        """
-
-    async def emit(self, event: str, data: object = None, *, room: str | None = None, volatile: bool = False) -> None:
-        """Send a Socket.IO event to every client, or to those in a room, on all servers behind the client manager.
-
-        Args:
-            event: The name that clients listen to.
-            data: Its argument: JSON's values, bytes, models. It is encoded once, however many get it.
-            room: Only the clients that joined this room.
-            volatile: Whether clients that do not keep up are left out, instead of being counted as slow readers.
-
-        Raises:
-            EncodeError: `data` cannot be sent.
-        """
+from jackfield._progress import Progress
 
 
 class Connection(Protocol):
@@ -138,6 +37,9 @@ class Connection(Protocol):
 
     async def drained(self) -> None:
         """Return as soon as the client has read enough for more to be sent, or has gone."""
+
+    def abort(self, why: str) -> None:
+        """End the connection of a client that does what no client should."""
 
     async def join(self, room: str) -> None:
         """Put the client into a room."""
@@ -231,8 +133,15 @@ class Scope(Protocol):
     def kernel(self) -> Kernel:
         """The kernel that serves the calls."""
 
-    async def invoke(self, outer: Call, event: str, data: object) -> Value:
-        """Call `event` on behalf of `outer`."""
+    async def invoke(
+        self, outer: Call | None, event: str, data: object, items: AsyncIterable[object] | None, timeout: float | None
+    ) -> Value:
+        """Call `event` on behalf of `outer`, if there is one, and return its result."""
+
+    def stream(
+        self, outer: Call | None, event: str, data: object, items: AsyncIterable[object] | None, timeout: float | None
+    ) -> AsyncGenerator[Value, None]:
+        """Call `event` on behalf of `outer`, if there is one, and yield its items."""
 
 
 class Call:
@@ -248,7 +157,7 @@ class Call:
             thread nobody can stop.
     """
 
-    __slots__ = ("_envelope", "_scope", "cancelled", "client", "deadline", "depth", "principal", "turns")
+    __slots__ = ("_envelope", "_progress", "_scope", "cancelled", "client", "deadline", "depth", "principal", "turns")
 
     def __init__(
         self,
@@ -259,9 +168,11 @@ class Call:
         scope: Scope,
         depth: int = 0,
         turns: frozenset[str] = frozenset(),
+        progress: Progress | None = None,
     ) -> None:
         self._envelope = envelope
         self._scope = scope
+        self._progress = progress
         self.principal = principal
         self.client = client
         self.deadline = deadline
@@ -305,17 +216,61 @@ class Call:
         if self.client is not None:
             await self.client.emit(event, data)
 
-    async def invoke(self, event: str, data: object = None) -> Value:
+    def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """Tell the caller how far the call is, if it asked for that; else this does nothing.
+
+        It may be called as often as it suits, in worker threads too: the caller is told ten times a second at the most,
+        and of the last state in any case.
+
+        Args:
+            done: How much is done, in whatever unit: steps, bytes, percent.
+            total: How much there is to be done, in the same unit, if that is known.
+            message: What is being done, for a person.
+
+        Raises:
+            EncodeError: A number is NaN or infinite.
+        """
+        if self._progress is not None:
+            self._progress.report(done, total, message)
+
+    async def invoke(self, event: str, data: object = None, *, items: AsyncIterable[object] | None = None) -> Value:
         """Call another function as the same caller, within the time that is left to this call.
 
         Args:
             event: The function's dotted path.
             data: The argument: JSON's values, bytes, models.
+            items: The stream that the function takes in the place of an argument: what is iterated over here is sent
+                to it, an item whenever it takes one.
 
         Returns:
             The result as a client would get it.
 
         Raises:
-            CallError: As a client would see it.
+            CallError: As a client would see it; `invalid_argument` too where the function gives a stream.
         """
-        return await self._scope.invoke(self, event, data)
+        return await self._scope.invoke(self, event, data, items, None)
+
+    def stream(
+        self, event: str, data: object = None, *, items: AsyncIterable[object] | None = None
+    ) -> AsyncGenerator[Value, None]:
+        """Call another function that gives a stream, as the same caller and within the time that is left.
+
+        The function runs as far ahead as one item. It is cancelled when the iteration ends early; where that is to
+        happen at once, and not when Python finds the iterator unused, wrap it in `contextlib.aclosing`.
+
+        Args:
+            event: The function's dotted path.
+            data: The argument: JSON's values, bytes, models.
+            items: The stream that the function takes in the place of an argument, if it takes one.
+
+        Returns:
+            The items as a client would get them.
+
+        Raises:
+            CallError: As a client would see it, when the iteration comes to it.
+
+        Example:
+            >>> async def squares(call: Call) -> list[int]:
+            ...     return [item["n"] ** 2 async for item in call.stream("api.services.test.count", {"to": 3})]
+        """
+        return self._scope.stream(self, event, data, items, None)

@@ -9,7 +9,7 @@ import inspect
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from enum import StrEnum
-from typing import Any, NoReturn, Protocol, TypeAlias, cast
+from typing import Any, Final, NoReturn, Protocol, TypeAlias, cast
 
 import orjson
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
@@ -23,11 +23,11 @@ from jackfield._shape import FlatModel
 
 Handler = Callable[..., object]
 
-_MAX_DETAILS = 50
-_MAX_KEY = 64
-_MANY_FAULTS = 1000
+_MAX_DETAILS: Final = 50
+_MAX_KEY: Final = 64
+_MANY_FAULTS: Final = 1000
 """Past this number faults are counted alone: pydantic makes a dictionary of every one, or of none."""
-_STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
+_STREAMS: Final = (AsyncIterator, AsyncIterable, AsyncGenerator)
 
 
 class Kind(StrEnum):
@@ -62,6 +62,9 @@ Glance: TypeAlias = Callable[[object], bytes | None]
 class Contract:
     """The compiled promise of one function.
 
+    Where the client sends a stream, what is said here of the argument is said of each of its items; where the server
+    does, what is said of the result.
+
     Args:
         handler: The author's function: `(call)` or `(call, data)`, every part annotated. Where `data` has a default,
             a call without data gets it.
@@ -95,10 +98,8 @@ class Contract:
         result_type = self._annotation(hints, "return")
         self.kind = _kind(data_type, result_type)
         self.threaded = not inspect.iscoroutinefunction(handler) and not inspect.isasyncgenfunction(handler)
-        if inspect.isasyncgenfunction(handler) and self.kind in (Kind.UNARY, Kind.CLIENT):
-            self._refuse("yields, so its result is a stream: annotate it as AsyncIterator[…]")
-        if self.kind is not Kind.UNARY:
-            self._refuse(f"is a stream ({self.kind}); this version of the kernel serves unary functions only")
+        self._check_kind(handler)
+        data_type, result_type = self._item(data_type), self._item(result_type)
         argument, self.input_schema = self._adapter(data_type, "validation")
         argument_validator = validator(argument)
         self._validate_python = argument_validator.validate_python
@@ -119,6 +120,28 @@ class Contract:
         flat = None if self._checks_floats else _shape.flat_model(result)
         if flat is not None and (flat.plain or not self._checks_integers):
             self.glance = _at_a_glance(flat, self._to_json)
+
+    def _check_kind(self, handler: Handler) -> None:
+        yields = inspect.isasyncgenfunction(handler)
+        if yields and self.kind in (Kind.UNARY, Kind.CLIENT):
+            self._refuse("yields, so its result is a stream: annotate it as AsyncIterator[…]")
+        if inspect.isgeneratorfunction(handler):
+            self._refuse("yields in a plain def: a stream is an async def that yields")
+        if self.kind in (Kind.SERVER, Kind.BOTH) and not yields:
+            self._refuse("promises a stream, but yields nothing: it has to be an async def that yields its items")
+        if self.kind is Kind.CLIENT and self.threaded:
+            self._refuse("takes a stream in a plain def: it has to be an async def")
+        if self.kind in (Kind.CLIENT, Kind.BOTH) and self._has_default:
+            self._refuse("has a default for its stream; a stream that the client sends may simply be empty")
+
+    def _item(self, annotation: object) -> object:
+        """Return the type of a stream's items; of anything else, the type itself."""
+        if (typing.get_origin(annotation) or annotation) not in _STREAMS:
+            return annotation
+        items = typing.get_args(annotation)
+        if not items:
+            self._refuse("does not say what its stream is made of: write AsyncIterator[…]")
+        return cast(object, items[0])
 
     def _validate(self, data: Value, buffers: bool) -> object:
         if not self.takes_data:
@@ -247,8 +270,8 @@ def _place(handler: Handler) -> str:
 
 
 def _kind(data_type: object, result_type: object) -> Kind:
-    client = typing.get_origin(data_type) in _STREAMS
-    server = typing.get_origin(result_type) in _STREAMS
+    client = (typing.get_origin(data_type) or data_type) in _STREAMS
+    server = (typing.get_origin(result_type) or result_type) in _STREAMS
     return {
         (False, False): Kind.UNARY,
         (False, True): Kind.SERVER,

@@ -8,22 +8,27 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from jackfield import _json, _limited
-from jackfield._call import Call, Client, Connection, FunctionInfo, Kernel
-from jackfield._envelope import MAX_EVENT, NO_OPTIONS, Envelope, Options
-from jackfield._errors import CallError, Code, EncodeError
+from jackfield import _limited
+from jackfield._call import Call, Client, Connection
+from jackfield._envelope import MAX_EVENT, CallId, Envelope
+from jackfield._errors import CallError, Code
 from jackfield._facade import Hooks
+from jackfield._frames import Writer
+from jackfield._host import FunctionInfo, Kernel
 from jackfield._identity import Handshake, Principal
+from jackfield._inside import Inside
 from jackfield._invocation import WATCH, Answer, Audience, Invocation, Outcome, Places, Reporter, finish, run_inline
-from jackfield._json import Json, Value
-from jackfield._pipeline import Pipeline
-from jackfield._quick import Quick, make_quick
+from jackfield._pipeline import Ends, Pipeline, Work
+from jackfield._progress import Progress
+from jackfield._quick import Caller, Quick, make_quick
 from jackfield._registry import Registry
 from jackfield._session import Session
 from jackfield._settings import Limits
+from jackfield._streams import Channel, Stream
 from jackfield._workers import Workers
 
 _RECONNECT_MS: Final = (500, 5000)
@@ -43,6 +48,7 @@ class Dispatcher:
 
     Attributes:
         bounds: The limits of unpacking.
+        inside: What functions call one another through.
         events: The names of all functions.
         quick: The shortest ways through those that have one; empty as soon as nothing new is taken.
     """
@@ -51,6 +57,7 @@ class Dispatcher:
         self.kernel = kernel
         self.limits = limits
         self.bounds = limits.bounds
+        self.inside = Inside(self)
         self._registry = registry
         self._hooks = hooks
         self._reporter = Reporter()
@@ -65,7 +72,7 @@ class Dispatcher:
         self.quick: dict[str, Quick] = {
             event: quick
             for event, pipeline in self._pipelines.items()
-            if (quick := make_quick(pipeline, self, self._audience, self._launch)) is not None
+            if (quick := make_quick(pipeline, self.inside, self._audience, self._launch)) is not None
         }
         self._sessions: set[Session] = set()
         self._running: set[Invocation] = set()
@@ -123,60 +130,46 @@ class Dispatcher:
         """Return the functions that the principal may call."""
         return [pipeline.info for pipeline in self._pipelines.values() if self._shows(pipeline, principal)]
 
-    def start(
+    def start(self, pipeline: Pipeline, envelope: Envelope, buffers: bool, caller: Caller, answer: Answer) -> None:
+        """Start a call of a client; one that suspends takes a place until its function is over."""
+        call, answer = self._call(pipeline, envelope, caller, answer)
+        self.run(pipeline, call, envelope, buffers, answer, caller.running)
+
+    def open(
         self,
         pipeline: Pipeline,
         envelope: Envelope,
         buffers: bool,
-        principal: Principal | None,
-        client: Client | None,
+        caller: Caller,
+        channel: Channel,
+        ended: Callable[[CallId], None],
+    ) -> None:
+        """Start a stream of a client; `ended` is called with its id when its function is over."""
+        call, answer = self._call(pipeline, envelope, caller, channel.finish)
+        work = partial(pipeline.stream, call, envelope, buffers, channel)
+        stream = Stream(pipeline, call, work, answer, self._audience, channel, self.limits.stream_idle, ended)
+        self._launch(stream, caller.running)
+
+    def run(
+        self,
+        pipeline: Pipeline,
+        call: Call,
+        envelope: Envelope,
+        buffers: bool,
         answer: Answer,
         places: Places,
+        ends: Ends | None = None,
     ) -> None:
-        """Start a call of a client; one that suspends takes a place until its function is over."""
-        timeout = envelope.options.timeout
-        seconds = pipeline.seconds if timeout is None else min(timeout / 1000, self.limits.max_timeout)
-        call = Call(envelope, principal, client, time.monotonic() + seconds, self)
-        self._run(pipeline, call, envelope, buffers, answer, places)
-
-    async def invoke(self, outer: Call | None, event: str, data: object, timeout: float | None = None) -> Value:
-        """Call a function from inside the server, as part of `outer` if there is one.
-
-        Raises:
-            CallError: As a client would be told.
-        """
-        if outer is not None and outer.depth >= self.limits.invoke_depth:
-            raise CallError(
-                Code.RESOURCE_EXHAUSTED,
-                f"{self.limits.invoke_depth} calls stand inside one another (limits.invoke_depth).",
-            )
-        pipeline = self.find(event, None if outer is None else outer.principal)
-        try:
-            argument = _json.dumps(data)
-        except EncodeError as error:
-            raise CallError(Code.INVALID_ARGUMENT, f"The data for {event} cannot be sent: {error}.") from error
-        options = NO_OPTIONS if outer is None or not outer.meta else Options(meta=outer.meta)
-        envelope = Envelope(event, argument.value(), options)
-        call = self._inner_call(outer, envelope, timeout)
-        if call.remaining() == 0:
-            raise CallError(Code.DEADLINE_EXCEEDED, f"No time is left for {event}.")
-        result: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-
-        def answer(outcome: Outcome) -> None:
-            if not result.done():
-                if isinstance(outcome, CallError):
-                    result.set_exception(outcome)
-                else:
-                    result.set_result(outcome)
-
-        places: Places = {}
-        self._run(pipeline, call, envelope, bool(argument.buffers), answer, places)
-        try:
-            return (await result).value()
-        except asyncio.CancelledError:
-            for invocation in places.values():
-                invocation.abandon()
-            raise
+        """Run a call, with a stream if it has `ends`."""
+        if ends is not None:
+            work: Work = partial(pipeline.stream, call, envelope, buffers, ends)
+        else:
+            work = pipeline.work(call, envelope, buffers)
+        if pipeline.inline:
+            # In a context of its own, as a task would be: what it sets is not seen by the next call.
+            copy_context().run(finish, run_inline(call, work, answer, self._audience))
+        else:
+            self._launch(Invocation(pipeline, call, work, answer, self._audience), places)
 
     async def drain(self, timeout: float) -> None:
         """Take no new calls, tell the clients, and give what runs `timeout` seconds to end.
@@ -206,15 +199,20 @@ class Dispatcher:
             workers.close()
         return sorted({invocation.call.event for invocation in self._running})
 
-    def _run(
-        self, pipeline: Pipeline, call: Call, envelope: Envelope, buffers: bool, answer: Answer, places: Places
-    ) -> None:
-        work = pipeline.work(call, envelope, buffers)
-        if pipeline.inline:
-            # In a context of its own, as a task would be: what it sets is not seen by the next call.
-            copy_context().run(finish, run_inline(call, work, answer, self._audience))
-        else:
-            self._launch(Invocation(pipeline, call, work, answer, self._audience), places)
+    def _call(self, pipeline: Pipeline, envelope: Envelope, caller: Caller, answer: Answer) -> tuple[Call, Answer]:
+        """Return what the function is given, and how its caller is answered."""
+        options = envelope.options
+        seconds = pipeline.seconds if options.timeout is None else min(options.timeout / 1000, self.limits.max_timeout)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        if not options.progress or options.id is None:
+            return Call(envelope, caller.principal, caller.client, deadline, self.inside), answer
+        progress = Progress(Writer(options.id), partial(caller.connection.emit, "stream"))
+
+        def last(outcome: Outcome) -> None:
+            progress.end()
+            answer(outcome)
+
+        return Call(envelope, caller.principal, caller.client, deadline, self.inside, progress=progress), last
 
     def _launch(self, invocation: Invocation, places: Places) -> None:
         invocation.start(self._running, places)
@@ -228,12 +226,6 @@ class Dispatcher:
             invocation.watch()
         if self._running:
             self._watch = asyncio.get_running_loop().call_later(WATCH, self._look)
-
-    def _inner_call(self, outer: Call | None, envelope: Envelope, timeout: float | None) -> Call:
-        if outer is None:
-            seconds = min(self.limits.call_timeout if timeout is None else timeout, self.limits.max_timeout)
-            return Call(envelope, None, None, time.monotonic() + seconds, self)
-        return Call(envelope, outer.principal, outer.client, outer.deadline, self, outer.depth + 1, outer.turns)
 
     async def _settled(self, timeout: float) -> None:
         """Return when nothing runs any more, or after `timeout` seconds."""

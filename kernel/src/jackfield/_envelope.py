@@ -137,9 +137,9 @@ def _envelope(fields: dict[str, Value]) -> Envelope:
     try:
         event = _event(fields)
         options = Options(
-            id=_call_id(fields.get("id")),
-            encoding=_encoding("encoding", fields.get("encoding")),
-            accept=_encoding("accept", fields.get("accept")),
+            id=read_id(fields.get("id")),
+            encoding=read_encoding("encoding", fields.get("encoding")),
+            accept=read_encoding("accept", fields.get("accept")),
             accept_text=cast("str | None", fields.get("accept")),
             timeout=_integer("timeout", fields.get("timeout"), minimum=1),
             credit=_integer("credit", fields.get("credit"), minimum=0),
@@ -171,7 +171,12 @@ def _event(fields: dict[str, Value]) -> str:
     return event
 
 
-def _call_id(value: Value) -> CallId | None:
+def read_id(value: Value) -> CallId | None:
+    """Return the `id` of an envelope or a frame, or None where there is none.
+
+    Raises:
+        CodecError: It is none.
+    """
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -184,7 +189,12 @@ def _call_id(value: Value) -> CallId | None:
     return value
 
 
-def _encoding(name: str, value: Value) -> Encoding | None:
+def read_encoding(name: str, value: Value) -> Encoding | None:
+    """Return the encoding that the field `name` says, or None where there is none.
+
+    Raises:
+        CodecError: It is none.
+    """
     if value is None:
         return None
     if not isinstance(value, str):
@@ -221,7 +231,7 @@ def _meta(value: Value) -> Mapping[str, str]:
 
 def _known_id(fields: dict[str, Value]) -> CallId | None:
     try:
-        return _call_id(fields.get("id"))
+        return read_id(fields.get("id"))
     except CodecError:
         return None
 

@@ -17,9 +17,10 @@ import pluggy
 from pydantic import BaseModel
 
 from jackfield import _hooks
-from jackfield._call import Call, Client, FunctionInfo, Kernel
+from jackfield._call import Call, Client
 from jackfield._errors import PluginError, StartError
 from jackfield._hooks import Observer, Proceed
+from jackfield._host import FunctionInfo, Kernel
 from jackfield._identity import Handshake, Principal
 from jackfield._service import Service
 

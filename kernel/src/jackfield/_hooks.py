@@ -17,8 +17,9 @@ from typing import Any, Final, Protocol, TypeAlias
 import pluggy
 from pydantic import BaseModel
 
-from jackfield._call import Call, Client, FunctionInfo, Kernel
+from jackfield._call import Call, Client
 from jackfield._errors import CallError
+from jackfield._host import FunctionInfo, Kernel
 from jackfield._identity import Handshake, Principal
 from jackfield._service import Service
 

@@ -172,6 +172,11 @@ class Invocation:
         self._running: set[Invocation]
         self._places: Places
 
+    @property
+    def answered(self) -> bool:
+        """Whether its caller has got all that it will get, or has gone."""
+        return self._answer is None
+
     def start(self, running: set[Invocation], places: Places) -> None:
         """Start it.
 
@@ -217,6 +222,8 @@ class Invocation:
         self.cancel(CallError(Code.DEADLINE_EXCEEDED, f"{self.call.event} did not end in time."))
 
     def _stop(self) -> None:
+        if self.call.cancelled:
+            return  # once is enough: another time would interrupt the cleaning up
         self.call.cancelled = True
         if self._timer is not None:
             self._timer.cancel()

@@ -100,6 +100,14 @@ def loads(text: bytes, max_depth: int) -> Value:
     return value
 
 
+def glance(text: bytes) -> object:
+    """Return what JSON that was refused says, to find out whom to tell; None where it says nothing that can be read."""
+    try:
+        return cast(object, orjson.loads(text))
+    except orjson.JSONDecodeError:
+        return None
+
+
 def has_long_number(text: bytes) -> bool:
     """Tell whether JSON text holds so many digits in a row that they may be an integer beyond ±(2^53−1)."""
     # Such a run covers at least one of every sixteenth bytes; most texts have no digit at any of those.

@@ -6,22 +6,28 @@ import asyncio
 import gc
 import logging
 import signal
-import threading
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib import import_module
 from importlib.metadata import version
 from typing import Final, TypeAlias
 
 from jackfield import _json, _limited, _manifest, _plugins
-from jackfield._call import FunctionInfo, PluginInfo
 from jackfield._dispatch import Dispatcher
 from jackfield._errors import CallError, Code, StartError
 from jackfield._facade import Hooks
 from jackfield._guard import TimeIsUp, blocking_limit, end_start, end_stop
+from jackfield._host import FunctionInfo, PluginInfo
 from jackfield._identity import Principal
+from jackfield._inside import Inside
 from jackfield._json import Value
 from jackfield._manifest import Found
 from jackfield._plugins import Plugin, State
@@ -35,14 +41,14 @@ from jackfield._transport.server import HttpServer
 
 PROTOCOL_VERSION: Final = 1
 _RESTART: Final = 1012
-_SERVE: Final = "serve"
+SERVE: Final = "serve"
 _STARTUP: Final = "startup:"
 _SHUTDOWN: Final = "shutdown:"
 _OURS: Final = (_STARTUP, _SHUTDOWN, "call:")
-_HELPERS: Final = "jackfield-helper"
+HELPERS: Final = "jackfield-helper"
 _COLLECT_AFTER: Final = 10_000
 """How many more objects are made than let go of before the garbage collector looks at the youngest."""
-_LEFTOVERS: Final = 1.0
+LEFTOVERS: Final = 1.0
 """Seconds that tasks and threads which nobody ended have to end once they are told to."""
 
 log: Final = logging.getLogger("jackfield")
@@ -50,46 +56,6 @@ log: Final = logging.getLogger("jackfield")
 
 Whose: TypeAlias = Callable[[asyncio.Task[object]], str | None]
 """Returns who is behind a task that blocks the event loop, or None for a task that is to be left alone."""
-
-
-def run(kernel: JackfieldKernel, ready: Callable[[], None], fd: int | None = None) -> None:
-    """Serve in this process's main thread until the server has ended.
-
-    Neither a task nor a thread that does not end keeps this from returning.
-
-    Args:
-        kernel: The server, with its plugins loaded.
-        ready: Called when clients can connect.
-        fd: The descriptor of a listening socket that was handed over.
-    """
-    try:
-        loop = import_module("uvloop").new_event_loop()
-    except ImportError:
-        loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    # For the `asyncio.to_thread` of plugins; asyncio would import what it needs in the middle of a call.
-    executor = ThreadPoolExecutor(thread_name_prefix=_HELPERS)
-    loop.set_default_executor(executor)
-    serving = loop.create_task(kernel.serve(ready, fd), name=_SERVE)
-    try:
-        while not serving.done():
-            try:
-                loop.run_until_complete(serving)
-            except (SystemExit, KeyboardInterrupt) as error:
-                if serving.done():
-                    raise
-                log.exception("a task or a callback of a plugin raised %s; the server goes on", type(error).__name__)
-    finally:
-        _dismiss(executor)
-
-
-def _dismiss(executor: ThreadPoolExecutor) -> None:
-    """Let its threads end; those that do not within their time are left to who ends the process."""
-    executor.shutdown(wait=False, cancel_futures=True)
-    end = time.monotonic() + _LEFTOVERS
-    for thread in threading.enumerate():
-        if thread.name.startswith(_HELPERS):
-            thread.join(max(0.0, end - time.monotonic()))
 
 
 class JackfieldKernel:
@@ -134,11 +100,27 @@ class JackfieldKernel:
         """Every function of the plugins that were loaded, sorted by event."""
         return [entry.info for entry in Registry(self._plugins).table.values()]
 
-    async def invoke(self, event: str, data: object = None, *, timeout: float | None = None) -> Value:
+    async def invoke(
+        self,
+        event: str,
+        data: object = None,
+        *,
+        items: AsyncIterable[object] | None = None,
+        timeout: float | None = None,
+    ) -> Value:
         """Call a function as nobody in particular; see `jackfield.Kernel`."""
-        if self._dispatcher is None:
-            raise CallError(Code.UNAVAILABLE, "The server does not serve yet.")
-        return await self._dispatcher.invoke(None, event, data, timeout)
+        return await self._inside().invoke(None, event, data, items, timeout)
+
+    def stream(
+        self,
+        event: str,
+        data: object = None,
+        *,
+        items: AsyncIterable[object] | None = None,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[Value, None]:
+        """Call a function that gives a stream as nobody in particular; see `jackfield.Kernel`."""
+        return self._inside().stream(None, event, data, items, timeout)
 
     async def emit(self, event: str, data: object = None, *, room: str | None = None, volatile: bool = False) -> None:
         """Send a Socket.IO event to every client, or to those of a room; see `jackfield.Kernel`."""
@@ -233,6 +215,11 @@ class JackfieldKernel:
             self._border.use(*found)
         return Dispatcher(self, Registry(self._plugins), hooks, self.settings.limits)
 
+    def _inside(self) -> Inside:
+        if self._dispatcher is None:
+            raise CallError(Code.UNAVAILABLE, "The server does not serve yet.")
+        return self._dispatcher.inside
+
     async def _start_plugins(self) -> None:
         loaded = [plugin for plugin in self._plugins if plugin.state is State.LOADED]
         for wave in _plugins.in_order(loaded):
@@ -285,8 +272,8 @@ class JackfieldKernel:
         for task in leftovers:
             task.cancel()
         if leftovers:
-            with blocking_limit(_LEFTOVERS, _any_task, end_stop):
-                _, stuck = await asyncio.wait(leftovers, timeout=_LEFTOVERS)
+            with blocking_limit(LEFTOVERS, _any_task, end_stop):
+                _, stuck = await asyncio.wait(leftovers, timeout=LEFTOVERS)
             for task in stuck:
                 log.warning("the task %s does not end and is abandoned", task.get_name())
 
@@ -334,7 +321,7 @@ def _starting(task: asyncio.Task[object]) -> str | None:
 def _any_task(task: asyncio.Task[object]) -> str | None:
     """Return the name of the task, unless it is the kernel's own."""
     name = task.get_name()
-    return None if name in (_SERVE, "http") else name
+    return None if name in (SERVE, "http") else name
 
 
 def _own_task(task: asyncio.Task[object]) -> str | None:

@@ -6,17 +6,22 @@ import asyncio
 import contextlib
 import dis
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from types import FunctionType, MethodType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from jackfield import _codec
-from jackfield._call import Call, FunctionInfo
-from jackfield._contract import Contract
+from jackfield._call import Call
+from jackfield._channel import Outlet
+from jackfield._codec import Encoding
+from jackfield._contract import Contract, Kind
 from jackfield._envelope import NO_OPTIONS, Envelope
+from jackfield._errors import CallError, Code
 from jackfield._facade import Hooks
+from jackfield._frames import Item
 from jackfield._hooks import Proceed
+from jackfield._host import FunctionInfo
 from jackfield._identity import Principal
 from jackfield._json import Json, Value
 from jackfield._registry import Entry
@@ -34,8 +39,28 @@ It raises `CallError` with what the caller is to be told, `EncodeError` where th
 the function raises.
 """
 _Serve: TypeAlias = Callable[[Call, Value, bool], Coroutine[Any, Any, Json]]
+_Dump: TypeAlias = Callable[[object], Json]
 
 _YIELD: Final = dis.opmap["YIELD_VALUE"]
+_NOTHING: Final = Json(b"null")
+
+
+class Ends(Protocol):
+    """The two ends of a stream on the function's side."""
+
+    @property
+    def items(self) -> AsyncIterator[object]:
+        """What the caller sends, where it sends a stream."""
+
+    @property
+    def outlet(self) -> Outlet:
+        """What takes the function's items, where it yields any."""
+
+    def open(self) -> None:
+        """Tell the caller that the stream is open."""
+
+    async def close(self) -> None:
+        """Take no more items; the function has ended."""
 
 
 class Pipeline:
@@ -51,8 +76,9 @@ class Pipeline:
         info: The function as others see it.
         function: The function as its author declared it.
         task_name: The name of the tasks that run it.
-        seconds: The time that a call has when its caller does not say.
+        seconds: The time that a call has when its caller does not say; None if it may take for ever, as a stream may.
         inline: Whether a call never suspends, so that it needs no task.
+        streams: Whether its caller or itself sends a stream.
         quick: Whether nothing at all stands around the function: it is inline, and nobody is asked.
         handler: What is called in the end, with the call and the argument.
         contract: What checks its argument and its result.
@@ -65,22 +91,27 @@ class Pipeline:
         self.info = entry.info
         self.function = entry.served.function
         self.task_name = f"call:{entry.info.event}"
-        asked = self.function.timeout
-        self.seconds = min(limits.call_timeout if asked is None else asked, limits.max_timeout)
         self.authorizers: Sequence[Authorizer] = hooks.authorizers()
         self.contract = contract = entry.served.contract
+        self.streams = contract.kind is not Kind.UNARY
+        asked = self.function.timeout
+        if asked is None and not self.streams:
+            asked = limits.call_timeout
+        self.seconds = None if asked is None else min(asked, limits.max_timeout)
         wrappers = hooks.wrappers()
         handler: _Handler = self.function.handler
         # What is over at once needs no turn either.
-        self.inline = not wrappers and cannot_suspend(handler)
+        self.inline = not wrappers and not self.streams and cannot_suspend(handler)
         if not self.inline:
-            if contract.threaded:
+            if self.streams:
+                handler = _gathering(handler) if contract.kind is Kind.CLIENT else _pumping(handler, contract)
+            elif contract.threaded:
                 handler = _threaded(handler, workers)
             if self.function.ordered:
                 handler = _in_turn(handler, self.info.event)
             if wrappers:
                 handler = _wrapped(handler, wrappers)
-        self.handler = handler if contract.takes_data else _without_data(handler)
+        self.handler = handler if contract.takes_data or self.streams else _without_data(handler)
         self._admitters = hooks.admitters()
         self._bounds = limits.bounds
         self.quick = self.inline and not self.authorizers and not self._admitters
@@ -98,17 +129,64 @@ class Pipeline:
             return partial(self.serve, call, envelope.data, buffers)
         return partial(self._serve_packed, call, envelope, buffers)
 
+    async def stream(self, call: Call, envelope: Envelope, buffers: bool, ends: Ends) -> Json:
+        """Run a call with a stream, and return its result, if it has one beside the stream.
+
+        Args:
+            call: What the function is given.
+            envelope: What the client sent to open the stream.
+            buffers: Whether its message held Buffers.
+            ends: Where the items go and come from.
+
+        Raises:
+            CallError: What the caller is to be told; if that is before `ends` was opened, nothing has been.
+            EncodeError: An item or the result cannot be sent.
+        """
+        for admit in self._admitters:
+            admit(call)
+        options = envelope.options
+        dump = self._dump(options.accept)
+        if self.contract.kind is Kind.SERVER:
+            argument = self._take(envelope.data, options.encoding, buffers)
+        elif envelope.data is not None:
+            raise CallError(
+                Code.INVALID_ARGUMENT, "The argument of this function is a stream: leave out data, and send its items."
+            )
+        else:
+            argument = ends.items
+        ends.open()
+        try:
+            result = await self.handler(call, argument, ends.outlet, dump)
+        finally:
+            await ends.close()
+        return dump(result) if self.contract.kind is Kind.CLIENT else _NOTHING
+
+    def take(self, item: Item, buffers: bool) -> object:
+        """Return an item that the client sent as the function's type.
+
+        Raises:
+            CallError: It is not what the function takes.
+        """
+        return self._take(item.data, item.encoding, buffers)
+
     async def _serve_packed(self, call: Call, envelope: Envelope, buffers: bool) -> Json:
         for admit in self._admitters:
             admit(call)
-        data, encoding, accept = envelope.data, envelope.options.encoding, envelope.options.accept
-        if encoding is not None:
-            data = _codec.unpack(data, encoding, self._bounds)
-            buffers = True
-        result = await self.handler(call, self.contract.validate(data, buffers))
+        options = envelope.options
+        result = await self.handler(call, self._take(envelope.data, options.encoding, buffers))
+        return self._dump(options.accept)(result)
+
+    def _take(self, data: Value, encoding: Encoding | None, buffers: bool) -> object:
+        if encoding is None:
+            return self.contract.validate(data, buffers)
+        return self.contract.validate(_codec.unpack(data, encoding, self._bounds), True)
+
+    def _dump(self, accept: Encoding | None) -> _Dump:
+        dump = self.contract.dump
         if accept is None:
-            return self.contract.dump(result)
-        return _codec.pack(self.contract.dump(result, wide=accept.kind == "msgpack"), accept)
+            return dump
+        wide = accept.kind == "msgpack"
+        return lambda result: _codec.pack(dump(result, wide), accept)
 
     def allows(self, principal: Principal | None) -> bool:
         """Tell whether the principal may call the function, and so may know of it.
@@ -132,6 +210,28 @@ def _compiled(handler: _Handler, contract: Contract, admitters: Sequence[_Admitt
 
 def _without_data(handler: _Handler) -> _Handler:
     return lambda call, _: handler(call)
+
+
+def _pumping(handler: _Handler, contract: Contract) -> _Handler:
+    """Return a coroutine function that sends what an async generator yields, and closes it whatever happens."""
+    takes_data = contract.takes_data
+
+    async def pump(call: Call, argument: object, outlet: Outlet, dump: _Dump) -> None:
+        async with contextlib.aclosing(handler(call, argument) if takes_data else handler(call)) as items:
+            async for item in items:
+                if not outlet.put(dump(item)):
+                    await outlet.flush()
+
+    return pump
+
+
+def _gathering(handler: _Handler) -> _Handler:
+    """Return a coroutine function that is called as the others are, for one that takes a stream and gives a result."""
+
+    async def gather(call: Call, items: object, outlet: Outlet, dump: _Dump) -> object:
+        return await handler(call, items)
+
+    return gather
 
 
 def cannot_suspend(handler: Callable[..., object]) -> bool:

@@ -25,15 +25,16 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from jackfield._call import Kernel, PluginInfo
-from jackfield._contract import Contract
-from jackfield._errors import PluginError
+from jackfield._configuration import explain, unknown_key
+from jackfield._contract import Contract, Kind
+from jackfield._errors import ContractError, PluginError
 from jackfield._facade import Hooks, check_hooks, forgotten_marks
 from jackfield._guard import Interrupted, TimeIsUp, time_limit
 from jackfield._hooks import Observer
+from jackfield._host import Kernel, PluginInfo
 from jackfield._manifest import Found, Manifest
 from jackfield._service import Function, Service
-from jackfield._settings import PluginSettings, Settings, explain, unknown_key
+from jackfield._settings import PluginSettings, Settings
 
 log: Final = logging.getLogger("jackfield.plugins")
 
@@ -285,7 +286,10 @@ def _served(plugin: Plugin, services: Sequence[Service]) -> tuple[Served, ...]:
         for function in service.functions:
             try:
                 event = f"{service.namespace}.{function.name}"
-                served.append(Served(event, function, Contract(function.handler)))
+                contract = Contract(function.handler)
+                if function.detached and contract.kind is not Kind.UNARY:
+                    raise ContractError(f"{event} is a stream, which ends with its connection: it cannot be detached")
+                served.append(Served(event, function, contract))
             except PluginError as error:
                 faults.append(error)
     if faults:

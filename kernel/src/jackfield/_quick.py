@@ -37,16 +37,17 @@ def make_quick(pipeline: Pipeline, scope: Scope, audience: Audience, launch: Lau
     """Return the shortest way to a function for the plainest call: acknowledged, with data and nothing else.
 
     It is the way of most calls, so everything that a step could cost is decided here. None if somebody has to be asked
-    whether the call may be made.
+    whether the call may be made, or it opens a stream.
     """
-    if pipeline.authorizers:
+    seconds = pipeline.seconds
+    if pipeline.authorizers or pipeline.streams or seconds is None:
         return None
-    at_once = _make_immediate(pipeline, scope, audience)
-    return at_once or _make_launched(pipeline, scope, audience, launch)
+    at_once = _make_immediate(pipeline, seconds, scope, audience)
+    return at_once or _make_launched(pipeline, seconds, scope, audience, launch)
 
 
-def _make_launched(pipeline: Pipeline, scope: Scope, audience: Audience, launch: Launch) -> Quick:
-    serve, seconds = pipeline.serve, pipeline.seconds
+def _make_launched(pipeline: Pipeline, seconds: float, scope: Scope, audience: Audience, launch: Launch) -> Quick:
+    serve = pipeline.serve
     envelope = Envelope(pipeline.info.event)
 
     def run(who: Caller, ack: bytes, data: Value, buffers: bool) -> None:
@@ -69,8 +70,8 @@ def _make_launched(pipeline: Pipeline, scope: Scope, audience: Audience, launch:
     return run
 
 
-def _make_immediate(pipeline: Pipeline, scope: Scope, audience: Audience) -> Quick | None:
-    handler, seconds, contract = pipeline.handler, pipeline.seconds, pipeline.contract
+def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: Audience) -> Quick | None:
+    handler, contract = pipeline.handler, pipeline.contract
     take, validate, glance, dump = contract.take, contract.validate, contract.glance, contract.dump
     if not pipeline.quick or take is None or audience.observers:
         return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from jackfield._call import FunctionInfo
+from jackfield._host import FunctionInfo
 from jackfield._plugins import Plugin, Served
 
 _NEAREST_AMONG = 200

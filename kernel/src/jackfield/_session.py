@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
+from functools import partial
 from typing import Protocol, cast
 
 from jackfield import _envelope, _json
+from jackfield._batch import Batch, reply
 from jackfield._call import Client, Connection
 from jackfield._codec import Bounds
 from jackfield._envelope import CallId, Envelope, EnvelopeError
 from jackfield._errors import CallError, Code
+from jackfield._frames import FrameError, read_frame_id
 from jackfield._identity import Principal
 from jackfield._invocation import Answer, Outcome, Places
-from jackfield._json import MAX_BUFFERS, Json, Value
+from jackfield._json import Json, Value
 from jackfield._pipeline import Pipeline
-from jackfield._quick import Quick
+from jackfield._quick import Caller, Quick
 from jackfield._settings import Limits
+from jackfield._streams import Channel, Streams
 
 
 class Switchboard(Protocol):
@@ -43,17 +47,19 @@ class Switchboard(Protocol):
     def find(self, event: str, principal: Principal | None) -> Pipeline:
         """Return the function, or raise the `CallError` that its caller is to be told."""
 
-    def start(
+    def start(self, pipeline: Pipeline, envelope: Envelope, buffers: bool, caller: Caller, answer: Answer) -> None:
+        """Start a call; one that suspends takes a place until its function is over."""
+
+    def open(
         self,
         pipeline: Pipeline,
         envelope: Envelope,
         buffers: bool,
-        principal: Principal | None,
-        client: Client | None,
-        answer: Answer,
-        places: Places,
+        caller: Caller,
+        channel: Channel,
+        ended: Callable[[CallId], None],
     ) -> None:
-        """Start a call; one that suspends takes a place until its function is over."""
+        """Start a stream; `ended` is called with its id when its function is over."""
 
 
 class Session:
@@ -66,7 +72,17 @@ class Session:
         principal: Who it is, if that was asked.
     """
 
-    __slots__ = ("__weakref__", "_board", "_limits", "_quick", "client", "connection", "principal", "running")
+    __slots__ = (
+        "__weakref__",
+        "_board",
+        "_limits",
+        "_quick",
+        "_streams",
+        "client",
+        "connection",
+        "principal",
+        "running",
+    )
 
     def __init__(self, board: Switchboard, connection: Connection, client: Client, principal: Principal | None) -> None:
         self.client = client
@@ -76,6 +92,7 @@ class Session:
         self._limits = board.limits
         self._quick = board.quick
         self.running: Places = {}
+        self._streams: Streams | None = None  # most connections open none
 
     def receive(self, event: list[Value], ack: bytes | None, buffers: bool) -> None:
         """Take one Socket.IO event from the client.
@@ -101,13 +118,27 @@ class Session:
             else:
                 self._fault(ack, None, f"'event' takes exactly one argument, the envelope, not {len(event) - 1}.")
         elif name == "stream":
-            self._frame(event[1] if len(event) == 2 else None)
+            try:
+                self._own_streams().take(event[1] if len(event) == 2 else None, buffers)
+            except FrameError as error:
+                self._fault(ack, "stream", error.message)
         else:
             self._named(cast(str, name), event, ack, buffers)
 
-    def refuse(self, error: CallError, ack: bytes | None) -> None:
-        """Answer an event that could not even be read."""
-        self._send(error, ack, None, None)
+    def refuse(self, error: CallError, ack: bytes | None, said: object) -> None:
+        """Answer an event that passes a limit; one that was a frame ends its stream, which has lost an item.
+
+        Args:
+            error: Which limit.
+            ack: The id under which the client waits for an acknowledgement, if it does.
+            said: The event, as far as it can be read.
+        """
+        frame = said[1] if isinstance(said, list) and len(said) == 2 and said[0] == "stream" else None
+        stream = read_frame_id(frame)
+        if stream is None:
+            self._send(error, ack, None, None)
+        else:
+            self._own_streams().fail(stream, error)
 
     def close(self) -> None:
         """Cancel what runs for a client that has gone, save what is detached."""
@@ -127,7 +158,7 @@ class Session:
             self._fault(ack, name, f"{name[: _envelope.MAX_EVENT]} takes one argument, not {len(event) - 1}.")
         else:
             envelope = Envelope(name, event[1] if len(event) == 2 else None)
-            self._start(envelope, self._replier(ack, envelope), buffers)
+            self._start(envelope, self._replier(ack, envelope), buffers, ack)
 
     def _event(self, argument: Value, ack: bytes | None, buffers: bool) -> None:
         try:
@@ -138,7 +169,7 @@ class Session:
         if isinstance(read, list):
             self._batch(read, ack, buffers)
         else:
-            self._start(read, self._replier(ack, read), buffers)
+            self._start(read, self._replier(ack, read), buffers, ack)
 
     def _batch(self, entries: list[Value], ack: bytes | None, buffers: bool) -> None:
         if len(entries) > self._limits.batch:
@@ -153,7 +184,7 @@ class Session:
             )
             return
         collector = (
-            _Batch(len(entries), lambda payload: self.connection.acknowledge(ack, payload.text, payload.buffers))
+            Batch(len(entries), lambda payload: self.connection.acknowledge(ack, payload.text, payload.buffers))
             if ack is not None
             else None
         )
@@ -169,39 +200,52 @@ class Session:
                     collector.put(index, error, error.id, None)
                 continue
             answer = self._replier(None, envelope) if collector is None else collector.replier(index, envelope)
-            self._start(envelope, answer, buffers)
+            self._start(envelope, answer, buffers, alone=False)
 
-    def _start(self, envelope: Envelope, answer: Answer, buffers: bool) -> None:
+    def _start(
+        self, envelope: Envelope, answer: Answer, buffers: bool, ack: bytes | None = None, *, alone: bool = True
+    ) -> None:
         try:
             self._board.accept()
             pipeline = self._board.find(envelope.event, self.principal)
-            if self.running:
-                self._check(envelope.options.id)
+            self._check_id(envelope.options.id)
+            if pipeline.streams:
+                self._open(pipeline, envelope, answer, buffers, ack, alone=alone)
+                return
+            self._check_room()
         except CallError as error:
             answer(error)
             return
-        self._board.start(pipeline, envelope, buffers, self.principal, self.client, answer, self.running)
+        self._board.start(pipeline, envelope, buffers, self, answer)
 
-    def _check(self, call_id: CallId | None) -> None:
-        if len(self.running) >= self._limits.calls:
+    def _open(
+        self, pipeline: Pipeline, envelope: Envelope, answer: Answer, buffers: bool, ack: bytes | None, *, alone: bool
+    ) -> None:
+        if not alone:
+            raise CallError(Code.INVALID_ARGUMENT, f"{envelope.event} is a stream, and a batch opens none.")
+        streams = self._own_streams()
+        channel = streams.channel(pipeline, envelope, partial(self._reply, ack), answer)
+        self._board.open(pipeline, envelope, buffers, self, channel, streams.ended)
+
+    def _check_id(self, call_id: CallId | None) -> None:
+        if call_id is not None and call_id in self.running:
+            raise CallError(Code.ALREADY_EXISTS, f"A call with the id {call_id!r} is in flight.")
+
+    def _check_room(self) -> None:
+        if not self.running:
+            return
+        streams = 0 if self._streams is None else self._streams.count
+        if len(self.running) - streams >= self._limits.calls:
             raise CallError(
                 Code.RESOURCE_EXHAUSTED,
                 f"{self._limits.calls} calls of this connection are in flight (limits.calls).",
                 retry_after=1000,
             )
-        if call_id is not None and call_id in self.running:
-            raise CallError(Code.ALREADY_EXISTS, f"A call with the id {call_id!r} is in flight.")
 
-    def _frame(self, frame: Value) -> None:
-        call_id = frame.get("id") if isinstance(frame, dict) else None
-        if not isinstance(frame, dict) or isinstance(call_id, bool) or not isinstance(call_id, str | int):
-            self._fault(None, "stream", "'stream' takes one frame: an object with an id.")
-        elif frame.get("cancel") is True:
-            if (invocation := self.running.get(call_id)) is not None:
-                invocation.cancel(CallError(Code.CANCELED, "The call was cancelled by its caller."))
-        elif "error" not in frame and call_id not in self.running:
-            error = CallError(Code.NOT_FOUND, "There is no stream with this id.")
-            self.notify("stream", {"id": call_id, "error": error.as_dict()})
+    def _own_streams(self) -> Streams:
+        if self._streams is None:
+            self._streams = Streams(self.connection, self.running, self._limits)
+        return self._streams
 
     def _replier(self, ack: bytes | None, envelope: Envelope) -> Answer:
         options = envelope.options
@@ -217,63 +261,16 @@ class Session:
         event: str | None,
         encoding: str | None = None,
     ) -> None:
-        if ack is not None:
-            reply = _reply(outcome, call_id, encoding)
-            self.connection.acknowledge(ack, reply.text, reply.buffers)
-        elif call_id is not None:
-            self.connection.emit("message", _reply(outcome, call_id, encoding))
+        if ack is not None or call_id is not None:
+            self._reply(ack, reply(outcome, call_id, encoding))
         elif isinstance(outcome, CallError):
             self.connection.emit("message", _envelope.error_notice(outcome, event))
 
+    def _reply(self, ack: bytes | None, said: Json) -> None:
+        if ack is not None:
+            self.connection.acknowledge(ack, said.text, said.buffers)
+        else:
+            self.connection.emit("message", said)
+
     def _fault(self, ack: bytes | None, event: str | None, message: str) -> None:
         self._send(CallError(Code.INVALID_ARGUMENT, message), ack, None, event)
-
-
-class _Batch:
-    """Collects the replies of a batch, and sends them when the last is there."""
-
-    def __init__(self, size: int, send: Callable[[Json], None]) -> None:
-        self._replies: list[Json | None] = [None] * size
-        self._ids: list[CallId | None] = [None] * size
-        self._missing = size
-        self._send = send
-
-    def replier(self, index: int, envelope: Envelope) -> Answer:
-        options = envelope.options
-        return lambda outcome: self.put(index, outcome, options.id, options.accept_text)
-
-    def put(self, index: int, outcome: Outcome, call_id: CallId | None, encoding: str | None) -> None:
-        self._replies[index] = _reply(outcome, call_id, encoding)
-        self._ids[index] = call_id
-        self._missing -= 1
-        if not self._missing:
-            self.send()
-
-    def send(self) -> None:
-        texts: list[bytes] = []
-        buffers: list[bytes] = []
-        replies = [reply for reply in self._replies if reply is not None]
-        binary = any(reply.buffers for reply in replies)
-        for reply, call_id in zip(replies, self._ids, strict=True):
-            fitting = reply
-            if len(buffers) + len(reply.buffers) > MAX_BUFFERS:
-                error = CallError(
-                    Code.RESOURCE_EXHAUSTED, f"The replies of this batch hold more than {MAX_BUFFERS} Buffers."
-                )
-                fitting = _envelope.error_reply(error, call_id)
-            elif binary and reply.pretends:
-                error = CallError(
-                    Code.FAILED_PRECONDITION,
-                    "The reply has a field '_placeholder', which clients take for one of the batch's Buffers:"
-                    " call it by itself.",
-                )
-                fitting = _envelope.error_reply(error, call_id)
-            texts.append(fitting.renumbered(len(buffers)))
-            buffers.extend(fitting.buffers)
-        self._send(Json(b"[" + b",".join(texts) + b"]", tuple(buffers)))
-
-
-def _reply(outcome: Outcome, call_id: CallId | None, encoding: str | None) -> Json:
-    if isinstance(outcome, CallError):
-        return _envelope.error_reply(outcome, call_id)
-    return _envelope.reply(outcome, call_id, encoding)

@@ -1,18 +1,13 @@
-"""The configuration: `jackfield.toml`, under `JACKFIELD_…` variables, under command-line flags.
+"""What can be configured. Every setting has a default that is safe.
 
-Every setting has a default that is safe. An unknown key is an error that names the nearest known one. The
-settings of plugins are kept as they come; each plugin's own model checks them when it is loaded.
+The settings of plugins are kept as they come; each plugin's own model checks them when it is loaded.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -21,26 +16,18 @@ from pydantic import (
     Field,
     JsonValue,
     PrivateAttr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
-    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from jackfield._codec import Bounds
-from jackfield._errors import StartError
 
 PREFIX: Final = "JACKFIELD_"
-DEFAULT_FILE: Final = "jackfield.toml"
-CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
-SECRETS_VARIABLE: Final = f"{PREFIX}SECRETS_DIR"
-_OWN_VARIABLES: Final = frozenset({CONFIG_VARIABLE, SECRETS_VARIABLE})
 RESERVED_NAMES: Final = frozenset({"policy", "enabled", "disabled", "strict"})
 """Keys of the table `[plugins]`, which therefore name no plugin."""
 
@@ -112,6 +99,12 @@ class Limits(_Table):
     depth: int = Field(64, gt=0, le=128, description="Arrays and objects inside one another.")
     batch: Count = Field(50, description="Envelopes in a batch.")
     calls: Count = Field(64, description="Calls in flight of one connection.")
+    cancels: Count = Field(100, description="Calls and streams that one connection may cancel in a second.")
+    streams: Count = Field(100, description="Open streams of one connection.")
+    stream_buffer: Bytes = Field(
+        16 * 1024 * 1024, description="Bytes of items that a client may send ahead, over all streams of its connection."
+    )
+    stream_idle: Seconds = Field(60.0, description="Seconds that a stream may wait for its client.")
     call_timeout: Seconds = Field(30.0, description="Seconds that a call has when nobody says otherwise.")
     max_timeout: Seconds = Field(3600.0, description="Seconds that a call has at the most, whoever says otherwise.")
     invoke_depth: Count = Field(16, description="Calls inside one another, by call.invoke.")
@@ -122,6 +115,12 @@ class Limits(_Table):
     pending: Count = Field(1000, description="Clients that have not said CONNECT yet.")
     buffers_timeout: Seconds = Field(10.0, description="Seconds that the Buffers of a message have to follow it.")
     connect_timeout: Seconds = Field(10.0, description="Seconds that a client has to say CONNECT.")
+
+    @model_validator(mode="after")
+    def _holds_an_item(self) -> Limits:
+        if self.stream_buffer < self.message_size:
+            raise ValueError("stream_buffer must be at least message_size, which is what one item may have")
+        return self
 
     @property
     def bounds(self) -> Bounds:
@@ -175,6 +174,11 @@ class Settings(BaseSettings):
         """The configuration file that was read, if there was one."""
         return self._file
 
+    def read_from(self, file: Path | None) -> Settings:
+        """Take note of the file, and return the settings."""
+        self._file = file
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -187,163 +191,3 @@ class Settings(BaseSettings):
         """Order the sources: flags and file come merged from `load`, variables between them."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
-
-
-def load(
-    file: Path | None = None,
-    flags: Mapping[str, Mapping[str, object]] | None = None,
-    environ: Mapping[str, str] | None = None,
-) -> Settings:
-    """Read the configuration.
-
-    Args:
-        file: The TOML file; without one the variable JACKFIELD_CONFIG, then `jackfield.toml` where the process runs.
-        flags: Values from the command line, by table; None values are left out.
-        environ: The environment variables; those of the process if left out.
-
-    Raises:
-        StartError: A file that cannot be read, an unknown key, a value that does not fit; all of them at once.
-    """
-    environ = os.environ if environ is None else environ
-    found = _find(file, environ)
-    merged: dict[str, Any] = _read(found) if found else {}
-    faults = [
-        sentence
-        for name in sorted(environ)
-        if name.startswith(PREFIX) and name not in _OWN_VARIABLES and (sentence := _unknown_variable(name))
-    ]
-    for layer in (_secrets(environ), _variables(environ), _without_none(flags or {})):
-        _merge(merged, layer)
-    try:
-        settings = Settings(**merged)
-    except ValidationError as error:
-        faults += [fault + _source(fault, environ, found) for fault in explain(error, Settings)]
-        raise StartError(faults) from None
-    if faults:
-        raise StartError(faults)
-    settings._file = found
-    return settings
-
-
-def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Yield one sentence for each fault of a configuration, with the full key and, if it is unknown, the nearest.
-
-    Args:
-        error: What pydantic found.
-        model: The model that was validated.
-        prefix: The table that the model is, such as `plugins.demo`.
-    """
-    for fault in error.errors(include_url=False, include_input=False, include_context=False):
-        path = [str(part) for part in fault["loc"]]
-        key = ".".join([*([prefix] if prefix else []), *path])
-        if fault["type"] == "extra_forbidden" or (model is Settings and _stray(path)):
-            yield unknown_key(key, list(_fields(model, path[:-1])))
-        else:
-            yield f"{key}: {fault['msg']}"
-
-
-def unknown_key(key: str, known: list[str]) -> str:
-    """Return the sentence for an unknown key, naming the nearest of those that are known beside it."""
-    table, _, last = key.rpartition(".")
-    nearest = difflib.get_close_matches(last, known, n=1)
-    if nearest:
-        return f"{key}: there is no such key; did you mean {f'{table}.' if table else ''}{nearest[0]}?"
-    return f"{key}: there is no such key; there are {', '.join(known) or 'none'}"
-
-
-def _stray(path: list[str]) -> bool:
-    """Tell whether the key is a plain value in `[plugins]` that is neither a setting nor a plugin's table."""
-    return len(path) == 2 and path[0] == "plugins" and path[1] not in PluginSettings.model_fields
-
-
-def _fields(model: type[BaseModel], path: list[str]) -> Iterator[str]:
-    for part in path:
-        info = model.model_fields.get(part)
-        if info is None or not (isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)):
-            return
-        model = info.annotation
-    yield from model.model_fields
-
-
-def _source(fault: str, environ: Mapping[str, str], file: Path | None) -> str:
-    """Return where the value with a fault came from, in parentheses; a variable wins over the file."""
-    key = fault.partition(":")[0].split(".")
-    for length in range(len(key), 0, -1):
-        variable = PREFIX + "__".join(key[:length]).upper()
-        if variable in environ:
-            return f" ({variable})"
-    return f" ({file})" if file else ""
-
-
-def _find(file: Path | None, environ: Mapping[str, str]) -> Path | None:
-    if file is None and (named := environ.get(CONFIG_VARIABLE)):
-        file = Path(named)
-    if file is not None:
-        return file
-    return default if (default := Path(DEFAULT_FILE)).is_file() else None
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StartError([f"{file} cannot be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StartError([f"{file} is not valid TOML: {error}"]) from None
-
-
-def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
-    known = {
-        name: value
-        for name, value in environ.items()
-        if name.startswith(PREFIX) and _unknown_variable(name) is None and name not in _OWN_VARIABLES
-    }
-    merged: dict[str, Any] = {}
-    faults = []
-    for name, value in known.items():
-        source = EnvSettingsSource(Settings)
-        source.env_vars = {name.lower(): value}
-        try:
-            _merge(merged, source())
-        except ValueError:  # pydantic-settings reads a list or a table as JSON
-            faults.append(f"""{name}: a list is written as JSON, such as '["one", "two"]'""")
-    if faults:
-        raise StartError(faults)
-    return merged
-
-
-def _secrets(environ: Mapping[str, str]) -> dict[str, Any]:
-    folder = environ.get(SECRETS_VARIABLE)
-    if not folder:
-        return {}
-    if not Path(folder).is_dir():
-        raise StartError([f"{SECRETS_VARIABLE}: {folder} is no folder"])
-    source = NestedSecretsSettingsSource(EnvSettingsSource(Settings), secrets_dir=folder, secrets_prefix=PREFIX.lower())
-    return source()
-
-
-def _unknown_variable(name: str) -> str | None:
-    """Return the sentence for a variable that names no setting, or None."""
-    path = name.removeprefix(PREFIX).lower().split("__")
-    if path[0] == "plugins" and len(path) > 2:
-        return None  # the plugin's own model will say
-    known = list(_fields(Settings, path[:-1]))
-    if path[-1] in known:
-        return None
-    choices = [
-        f"{PREFIX}{table}__{field}".upper() for table in Settings.model_fields for field in _fields(Settings, [table])
-    ]
-    nearest = difflib.get_close_matches(name, choices, n=1)
-    return f"{name}: there is no such setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
-
-
-def _without_none(flags: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
-    return {table: {k: v for k, v in values.items() if v is not None} for table, values in flags.items()}
-
-
-def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    for key, value in layer.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value

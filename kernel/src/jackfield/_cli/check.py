@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from jackfield._call import PluginInfo
 from jackfield._cli.inspection import Inspection, inspect, is_faulty
 from jackfield._cli.options import json_option
 from jackfield._cli.terminal import clean, columns, complain, end, line, note, write, write_json
+from jackfield._configuration import DEFAULT_FILE, load
 from jackfield._errors import StartError
-from jackfield._settings import DEFAULT_FILE, Settings, load
+from jackfield._host import PluginInfo
+from jackfield._settings import Settings
 
 
 @click.command("check")

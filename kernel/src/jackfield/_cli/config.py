@@ -15,8 +15,9 @@ from jackfield._cli import toml
 from jackfield._cli.files import replace_config
 from jackfield._cli.options import config_option, json_option, read_settings
 from jackfield._cli.terminal import fail, note, to_json, write, write_json
+from jackfield._configuration import DEFAULT_FILE
 from jackfield._manifest import Found
-from jackfield._settings import DEFAULT_FILE, PREFIX, Settings
+from jackfield._settings import PREFIX, Settings
 
 _SECRET: Final = re.compile(r"secret|password|passwd|token|key|credential|dsn", re.IGNORECASE)
 _IN_URL: Final = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+(?=@)")

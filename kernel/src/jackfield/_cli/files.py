@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jackfield._cli.terminal import fail
+from jackfield._configuration import CONFIG_VARIABLE, DEFAULT_FILE, load
 from jackfield._errors import StartError
-from jackfield._settings import CONFIG_VARIABLE, DEFAULT_FILE, load
 
 
 def config_file(named: Path | None) -> Path:

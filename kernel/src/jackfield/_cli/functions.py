@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 
 import click
 
-from jackfield._call import FunctionInfo, PluginInfo
 from jackfield._cli import schemas
 from jackfield._cli.inspection import is_faulty
 from jackfield._cli.options import json_option, target_options
@@ -26,6 +25,7 @@ from jackfield._cli.terminal import (
     write,
     write_json,
 )
+from jackfield._host import FunctionInfo, PluginInfo
 
 _WILD = frozenset("*?[")
 

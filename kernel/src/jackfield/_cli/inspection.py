@@ -22,8 +22,8 @@ from typing import Any, Final
 from packaging.utils import canonicalize_name
 
 from jackfield import _manifest, _plugins
-from jackfield._call import FunctionInfo, PluginInfo
 from jackfield._errors import PluginError
+from jackfield._host import FunctionInfo, PluginInfo
 from jackfield._manifest import Found
 from jackfield._plugins import Plugin, State
 from jackfield._settings import Settings

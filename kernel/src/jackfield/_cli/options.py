@@ -12,8 +12,9 @@ import click
 
 from jackfield._cli.remote import Target
 from jackfield._cli.terminal import fail
+from jackfield._configuration import load
 from jackfield._errors import StartError
-from jackfield._settings import Settings, load
+from jackfield._settings import Settings
 
 F = TypeVar("F", bound=Callable[..., object])
 

@@ -10,12 +10,12 @@ from typing import TypeVar
 import click
 
 from jackfield import _manifest
-from jackfield._call import FunctionInfo, PluginInfo
 from jackfield._cli.inspection import is_faulty
 from jackfield._cli.options import config_option, json_option, target_options
 from jackfield._cli.remote import Target
 from jackfield._cli.survey import Survey, survey
 from jackfield._cli.terminal import clean, columns, complain, end, fail, line, nearest, note, write, write_json
+from jackfield._host import FunctionInfo, PluginInfo
 from jackfield._manifest import Manifest
 
 F = TypeVar("F", bound=Callable[..., object])

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from jackfield import _manifest
+from jackfield._configuration import load
 from jackfield._plugins import Plugin, load_all
 from jackfield._registry import Registry
-from jackfield._settings import load
 
 
 def main() -> None:

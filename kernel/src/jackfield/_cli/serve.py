@@ -16,12 +16,13 @@ from typing import Any
 
 import click
 
-from jackfield._call import PluginInfo
 from jackfield._cli import EXIT_START_FAILED
 from jackfield._cli.options import config_option, json_option
 from jackfield._cli.terminal import fail
+from jackfield._configuration import load
 from jackfield._errors import StartError
-from jackfield._settings import Settings, load
+from jackfield._host import PluginInfo
+from jackfield._settings import Settings
 
 _LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
 
@@ -69,7 +70,8 @@ def command(
 
 
 def _serve(settings: Settings, fd: int | None, announcement: _Announcement) -> None:
-    from jackfield._kernel import JackfieldKernel, run
+    from jackfield._kernel import JackfieldKernel
+    from jackfield._process import run
     from jackfield._transport.server import implementations
 
     kernel = JackfieldKernel(settings)

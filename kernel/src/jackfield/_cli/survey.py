@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from jackfield import _manifest
-from jackfield._call import FunctionInfo, PluginInfo
 from jackfield._cli import inspection, remote
 from jackfield._cli.inspection import Wanted
 from jackfield._cli.options import read_settings
 from jackfield._cli.remote import Address, Connection, NobodyThere, RemoteError, Target
 from jackfield._cli.terminal import fail, note
+from jackfield._host import FunctionInfo, PluginInfo
 
 REQUEST_LIMIT = 30.0
 """Seconds that the server has for an answer about itself."""

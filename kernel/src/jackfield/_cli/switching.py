@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from jackfield import _manifest
 from jackfield._cli.files import config_file, replace_config
 from jackfield._cli.terminal import fail, nearest
+from jackfield._configuration import load
 from jackfield._errors import StartError
 from jackfield._manifest import Manifest
-from jackfield._settings import PluginSettings, load
+from jackfield._settings import PluginSettings
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument

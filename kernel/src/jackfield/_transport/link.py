@@ -130,6 +130,10 @@ class Link:
         """Return when the client keeps up, or has gone."""
         await self.peer.drained()
 
+    def abort(self, why: str) -> None:
+        """End the connection of a client that does what no client should."""
+        self.peer.fault(why)
+
     def emit(self, event: str, payload: Json) -> None:
         """Send an event with one argument."""
         self.peer.send(*packet.event(event, payload))
@@ -227,7 +231,7 @@ class Link:
         elif isinstance(packet, Ack):
             self._acknowledged(packet)
         elif isinstance(packet, Unreadable):
-            self.session.refuse(packet.error, packet.ack)
+            self.session.refuse(packet.error, packet.ack, packet.said)
         elif isinstance(packet, Disconnect):
             self.peer.receiver = self._successor()
             self._forget()

@@ -74,14 +74,23 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An event whose argument passes a limit of the codec."""
+    """An event whose argument passes a limit of the codec; `said` is the event as far as it can be read even so."""
 
     namespace: str
     ack: bytes | None
     error: CodecError
+    said: object
 
 
 Packet: TypeAlias = Connect | Disconnect | Event | Ack | Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Stands for a value that passes a limit."""
+
+    error: CodecError
+    said: object
 
 
 @dataclass(slots=True)
@@ -91,7 +100,7 @@ class _Pending:
     kind: int
     namespace: str
     ack: bytes | None
-    value: Value | CodecError
+    value: Value | _Refused
     missing: int
     size: int
     buffers: list[bytes]
@@ -157,7 +166,7 @@ class Decoder:
         if ack is not None and int(ack) > MAX_SAFE_INTEGER:
             raise PacketError("an id beyond 2^53-1")
         self._check_header(kind, header[2], attachments, ack)
-        value: Value | CodecError
+        value: Value | _Refused
         try:
             namespace = (header[3] or b"/").partition(b"?")[0].decode()
             text = message[header.end() :]
@@ -167,7 +176,8 @@ class Decoder:
         except CodecError as error:
             if kind not in (_EVENT, _BINARY_EVENT):
                 raise PacketError("beyond the limits") from None
-            value = CodecError(error.code, error.message)  # without the traceback, whose frames hold the text
+            # Without the traceback, whose frames hold the text.
+            value = _Refused(CodecError(error.code, error.message), _json.glance(text))
         found = _packet(kind, namespace, ack, value, buffers=False)
         if attachments:
             self._pending = _Pending(kind, namespace, ack, value, attachments, len(text), [])
@@ -202,7 +212,7 @@ class Decoder:
             return None
         self._pending = None
         value = pending.value
-        if not isinstance(value, CodecError):
+        if not isinstance(value, _Refused):
             value = _with_buffers(value, pending.buffers)
         return _packet(pending.kind, pending.namespace, pending.ack, value, buffers=True)
 
@@ -248,9 +258,9 @@ def _prefix(namespace: str) -> bytes:
     return b"" if namespace == "/" else namespace.encode() + b","
 
 
-def _packet(kind: int, namespace: str, ack: bytes | None, value: Value | CodecError, *, buffers: bool) -> Packet:
-    if isinstance(value, CodecError):
-        return Unreadable(namespace, ack, value)
+def _packet(kind: int, namespace: str, ack: bytes | None, value: Value | _Refused, *, buffers: bool) -> Packet:
+    if isinstance(value, _Refused):
+        return Unreadable(namespace, ack, value.error, value.said)
     if kind == _CONNECT:
         if value is not None and not isinstance(value, dict):
             raise PacketError("auth is no object")

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 
 from jackfield import Call, CallError, Code, Service, Value
-from jackfield_demo.messages import Addends, DemoSettings, Digest, Greeting, Guest, Pause, Sum
+from jackfield_demo.messages import (
+    Addends,
+    Count,
+    DemoSettings,
+    Digest,
+    Done,
+    Greeting,
+    Guest,
+    Number,
+    Pause,
+    Sum,
+    Total,
+    Work,
+)
+
+_FOR_EVER = Count()
 
 
 def make_service(settings: DemoSettings) -> Service:
     """Return the service; `settings` go into the functions that need them."""
     service = Service("api.services.test")
+    _add_calls(service, settings)
+    _add_long_calls(service)
+    _add_streams(service)
+    return service
 
+
+def _add_calls(service: Service, settings: DemoSettings) -> None:
     @service.function
     async def testFunc(call: Call, data: str) -> str:
         """Return what was sent, and emit it to the caller as `message`."""
@@ -54,6 +76,8 @@ def make_service(settings: DemoSettings) -> Service:
         """Fail by accident: the caller gets an `error_id`, the log gets the same with the traceback."""
         raise RuntimeError("the demonstration crashed, as it was asked to")
 
+
+def _add_long_calls(service: Service) -> None:
     @service.function
     async def sleep(call: Call, data: Pause) -> Pause:
         """Take long; it can be cancelled, and has a deadline like any other."""
@@ -73,6 +97,14 @@ def make_service(settings: DemoSettings) -> Service:
         return data
 
     @service.function
+    async def work(call: Call, data: Work) -> Done:
+        """Take long, and tell how far it is to a caller that wants to know."""
+        for step in range(1, data.steps + 1):
+            await asyncio.sleep(data.seconds / data.steps)
+            call.progress(step, data.steps, f"step {step} is done")
+        return Done(steps=data.steps)
+
+    @service.function
     async def addAll(call: Call, data: list[int]) -> int:
         """Add many numbers by calling `add` again and again, as the same caller and within the same deadline."""
         total = 0
@@ -88,4 +120,29 @@ def make_service(settings: DemoSettings) -> Service:
             raise CallError(Code.FAILED_PRECONDITION, "Only a client can be asked.")
         return await call.client.request("question", data, timeout=5.0)
 
-    return service
+
+def _add_streams(service: Service) -> None:
+    @service.function
+    async def count(call: Call, data: Count = _FOR_EVER) -> AsyncIterator[Number]:
+        """Count from 1, as far as the caller takes the numbers."""
+        n = 0
+        while data.to is None or n < data.to:
+            n += 1
+            yield Number(n=n)
+            if data.pause:
+                await asyncio.sleep(data.pause)
+
+    @service.function
+    async def total(call: Call, items: AsyncIterator[Number]) -> Total:
+        """Add the numbers that the caller sends."""
+        total = Total(sum=0, count=0)
+        async for number in items:
+            total.sum += number.n
+            total.count += 1
+        return total
+
+    @service.function
+    async def shout(call: Call, items: AsyncIterator[str]) -> AsyncIterator[str]:
+        """Give back each text that the caller sends, in capitals."""
+        async for text in items:
+            yield text.upper()

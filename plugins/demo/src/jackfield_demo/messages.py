@@ -55,3 +55,42 @@ class Pause(BaseModel):
     """How long to take, in seconds."""
 
     seconds: Annotated[float, Field(ge=0, le=60)] = 5.0
+
+
+class Count(BaseModel):
+    """How far to count, and how fast."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: Annotated[int, Field(ge=0)] | None = None
+    """The last number; without one the counting goes on for ever."""
+    pause: Annotated[float, Field(ge=0, le=60)] = 0.0
+    """Seconds between two numbers."""
+
+
+class Number(BaseModel):
+    """One number."""
+
+    n: int
+
+
+class Total(BaseModel):
+    """The sum of some numbers, and how many they were."""
+
+    sum: int
+    count: int
+
+
+class Work(BaseModel):
+    """How much work to do, and how long all of it takes, in seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 10
+    seconds: Annotated[float, Field(ge=0, le=60)] = 5.0
+
+
+class Done(BaseModel):
+    """How much work was done."""
+
+    steps: int

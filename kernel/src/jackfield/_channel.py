@@ -1,0 +1,196 @@
+"""The two directions of a stream, where its function and its caller meet: items wait here, or their senders do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from time import monotonic
+from typing import Final, Protocol
+
+from jackfield._errors import CallError, Code
+from jackfield._flow import Pool, Window
+from jackfield._frames import MAX_CREDIT, Item
+from jackfield._json import MAX_BUFFERS, Json
+
+_BURST: Final = 64
+"""Items that a function may send before everybody else has a turn."""
+
+
+class Line(Protocol):
+    """What carries a function's items to who called it."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether so much waits to be read that `drained` would wait too."""
+
+    def item(self, data: Json) -> None:
+        """Send one item."""
+
+    async def drained(self) -> None:
+        """Return as soon as enough was read for more to be sent, or nobody is left to read it."""
+
+
+class Outlet:
+    """What a function gives its items to, one after the other.
+
+    Args:
+        line: What carries them.
+        credit: How many the caller takes before it says more.
+
+    Attributes:
+        credit: How many it still takes.
+        since: The time since when the function waits for more credit, on the monotonic clock; None if it does not.
+    """
+
+    __slots__ = ("_burst", "_held", "_line", "_waiter", "credit", "since")
+
+    def __init__(self, line: Line, credit: int) -> None:
+        self.credit = min(credit, MAX_CREDIT)
+        self.since: float | None = None
+        self._line = line
+        self._burst = 0
+        self._held: Json | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, data: Json) -> bool:
+        """Send an item if that can be done at once; else keep it, and then `flush` has to be awaited.
+
+        Raises:
+            CallError: It has more Buffers than clients take.
+        """
+        if len(data.buffers) > MAX_BUFFERS:
+            raise CallError(
+                Code.RESOURCE_EXHAUSTED,
+                f"An item holds {len(data.buffers)} Buffers; clients take {MAX_BUFFERS} in one message.",
+            )
+        line = self._line
+        if self.credit and self._burst < _BURST and not line.congested:
+            self.credit -= 1
+            self._burst += 1
+            line.item(data)
+            return True
+        self._held = data
+        return False
+
+    async def flush(self) -> None:
+        """Send the item that was kept as soon as that can be done."""
+        if self._burst >= _BURST:
+            await asyncio.sleep(0)
+        line = self._line
+        while not self.credit or line.congested:
+            if self.credit:
+                await line.drained()
+            else:
+                await self._granted()
+        self._burst = 1
+        self.credit -= 1
+        data, self._held = self._held, None
+        if data is not None:
+            line.item(data)
+
+    def grant(self, items: int) -> None:
+        """Take note that the caller takes so many items more."""
+        self.credit = min(self.credit + items, MAX_CREDIT)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _granted(self) -> None:
+        self.since = monotonic()
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self.since = self._waiter = None
+
+
+class Inlet(AsyncIterator[object]):
+    """What a function takes its caller's items from.
+
+    Args:
+        pool: What its client's streams may have promised together.
+        tell: Called with the number of items that the client may send more.
+        take: Unpacks and validates one, or raises the `CallError` that says why not.
+
+    Attributes:
+        since: The time since when the function waits for an item, on the monotonic clock; None if it does not, or the
+            client may not send any.
+    """
+
+    __slots__ = ("_number", "_over", "_queue", "_take", "_waiter", "since", "window")
+
+    def __init__(self, pool: Pool, tell: Callable[[int], None], take: Callable[[Item, bool], object]) -> None:
+        self.since: float | None = None
+        self.window = Window(pool, tell)
+        self._queue: deque[tuple[Item, bool]] = deque()
+        self._take = take
+        self._number = 0
+        self._over = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def arrive(self, item: Item, buffers: bool) -> None:
+        """Keep an item until the function takes it.
+
+        Args:
+            item: The item.
+            buffers: Whether its message held Buffers.
+
+        Raises:
+            CallError: The client may not send it.
+        """
+        if self._over:
+            raise CallError(Code.INVALID_ARGUMENT, "An item after the end.")
+        if not self.window.use():
+            raise CallError(Code.RESOURCE_EXHAUSTED, "An item for which there was no credit: wait for more.")
+        self._queue.append((item, buffers))
+        self._wake()
+
+    def finish(self) -> None:
+        """Take note that the client sends no more.
+
+        Raises:
+            CallError: It has said so before.
+        """
+        if self._over:
+            raise CallError(Code.INVALID_ARGUMENT, "The stream has been ended before.")
+        self._over = True
+        self.window.finish()
+        self._wake()
+
+    def close(self) -> None:
+        """Let go of everything; the stream is over."""
+        self._over = True
+        self._queue.clear()
+        self.window.close()
+
+    async def __anext__(self) -> object:
+        """Return the next item as the function's type.
+
+        Raises:
+            CallError: `invalid_argument`, and the like: it is not what the function takes.
+        """
+        while not self._queue:
+            if self._over:
+                raise StopAsyncIteration
+            await self._arrival()
+        item, buffers = self._queue.popleft()
+        self._number += 1
+        self.window.consumed()
+        try:
+            return self._take(item, buffers)
+        except CallError as error:
+            raise CallError(error.code, f"Item {self._number}: {error.message}", details=error.details) from None
+
+    async def _arrival(self) -> None:
+        if self._waiter is not None:
+            raise RuntimeError("two tasks read the items of one stream; let one of them hand them on")
+        self.since = monotonic()
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self.since = self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,130 @@
+"""What plugins see of the kernel, and what it tells of functions and plugins."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from jackfield._contract import Kind
+from jackfield._identity import Principal
+from jackfield._json import Value
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionInfo:
+    """One function as others see it.
+
+    Args:
+        event: The dotted path under which it is called.
+        kind: Who sends a stream: `unary`, `server`, `client` or `both`.
+        plugin: The name of the plugin that serves it.
+        summary: The first line of its docstring.
+        doc: Its whole docstring.
+        errors: The codes that its author says it answers with.
+        input: JSON Schema (2020-12) of its argument; of one item, where the client sends a stream.
+        output: JSON Schema (2020-12) of its result; of one item, where the server sends a stream.
+    """
+
+    event: str
+    kind: Kind
+    plugin: str
+    summary: str
+    doc: str
+    errors: tuple[str, ...]
+    input: Mapping[str, object]
+    output: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """One plugin as others see it.
+
+    Args:
+        name: Its entry point's name, which is also its table in the configuration.
+        distribution: The installed package that it comes from.
+        version: The version of that package.
+        summary: The package's one-line description.
+        state: One of discovered, disabled, refused, loaded, started, stopped, quarantined.
+        namespaces: The namespaces that it declares.
+        functions: How many functions it serves.
+        reason: Why it is not in service, if it is not.
+        kind: The short name of that fault, such as `ImportError`.
+        hint: What an operator can do about it, if that is known.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    summary: str
+    state: str
+    namespaces: tuple[str, ...]
+    functions: int
+    reason: str | None = None
+    kind: str | None = None
+    hint: str | None = None
+
+
+class Kernel(Protocol):
+    """What plugins see of the kernel: `call.kernel`, and the argument of the start-up and shutdown hooks."""
+
+    @property
+    def version(self) -> str:
+        """The version of the distribution `jackfield`."""
+
+    @property
+    def protocol(self) -> int:
+        """The version of the wire protocol."""
+
+    @property
+    def limits(self) -> Mapping[str, int | float]:
+        """Every limit of the protocol, by its name in the configuration."""
+
+    def plugins(self) -> Sequence[PluginInfo]:
+        """Every plugin that was found, whatever became of it."""
+
+    def functions(self, principal: Principal | None) -> Sequence[FunctionInfo]:
+        """The functions that this principal may call, sorted by event."""
+
+    async def invoke(
+        self,
+        event: str,
+        data: object = None,
+        *,
+        items: AsyncIterable[object] | None = None,
+        timeout: float | None = None,
+    ) -> Value:
+        """Call a function that gives one result, as nobody in particular, from outside any call.
+
+        Args:
+            event: The function's dotted path.
+            data: The argument: JSON's values, bytes, models.
+            items: The stream that the function takes in the place of an argument.
+            timeout: Seconds; `limits.call_timeout` if left out.
+
+        Raises:
+            CallError: As the caller would see it.
+        """
+
+    def stream(
+        self,
+        event: str,
+        data: object = None,
+        *,
+        items: AsyncIterable[object] | None = None,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[Value, None]:
+        """Call a function that gives a stream, as nobody in particular; see `Call.stream`."""
+
+    async def emit(self, event: str, data: object = None, *, room: str | None = None, volatile: bool = False) -> None:
+        """Send a Socket.IO event to every client, or to those in a room, on all servers behind the client manager.
+
+        Args:
+            event: The name that clients listen to.
+            data: Its argument: JSON's values, bytes, models. It is encoded once, however many get it.
+            room: Only the clients that joined this room.
+            volatile: Whether clients that do not keep up are left out, instead of being counted as slow readers.
+
+        Raises:
+            EncodeError: `data` cannot be sent.
+        """

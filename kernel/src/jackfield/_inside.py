@@ -1,0 +1,241 @@
+"""Calls from inside the server: of one function by another, and of a plugin by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable
+from typing import Protocol
+
+from jackfield import _json
+from jackfield._call import Call
+from jackfield._channel import Outlet
+from jackfield._contract import Kind
+from jackfield._envelope import NO_OPTIONS, Envelope, Options
+from jackfield._errors import CallError, Code, EncodeError
+from jackfield._frames import Item
+from jackfield._host import Kernel
+from jackfield._identity import Principal
+from jackfield._invocation import Answer, Outcome, Places
+from jackfield._json import Json, Value
+from jackfield._pipeline import Ends, Pipeline
+from jackfield._settings import Limits
+
+
+class Exchange(Protocol):
+    """What finds functions and runs calls; the dispatcher implements it."""
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel that serves the calls."""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the protocol."""
+
+    def find(self, event: str, principal: Principal | None) -> Pipeline:
+        """Return the function, or raise the `CallError` that its caller is to be told."""
+
+    def run(
+        self,
+        pipeline: Pipeline,
+        call: Call,
+        envelope: Envelope,
+        buffers: bool,
+        answer: Answer,
+        places: Places,
+        ends: Ends | None = None,
+    ) -> None:
+        """Run a call, with a stream if it has `ends`."""
+
+
+class Inside:
+    """What calls and the kernel reach functions through.
+
+    Args:
+        exchange: The dispatcher.
+    """
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel that serves the calls."""
+        return self._exchange.kernel
+
+    async def invoke(
+        self, outer: Call | None, event: str, data: object, items: AsyncIterable[object] | None, timeout: float | None
+    ) -> Value:
+        """Call a function that gives one result, as part of `outer` if there is one.
+
+        Raises:
+            CallError: As a client would be told.
+        """
+        pipeline = self._find(outer, event, items)
+        if pipeline.info.kind in (Kind.SERVER, Kind.BOTH):
+            raise CallError(Code.INVALID_ARGUMENT, f"{event} gives a stream: call it with stream, not with invoke.")
+        result: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+
+        def answer(outcome: Outcome) -> None:
+            if not result.done():
+                if isinstance(outcome, CallError):
+                    result.set_exception(outcome)
+                else:
+                    result.set_result(outcome)
+
+        ends = None if items is None else _Ends(pipeline, items, _Handover())
+        places: Places = {}
+        self._run(outer, pipeline, data, timeout, answer, places, ends)
+        try:
+            return (await result).value()
+        finally:
+            await _stopped(places)
+
+    async def stream(
+        self, outer: Call | None, event: str, data: object, items: AsyncIterable[object] | None, timeout: float | None
+    ) -> AsyncGenerator[Value, None]:
+        """Call a function that gives a stream, as part of `outer` if there is one, and yield its items.
+
+        Raises:
+            CallError: As a client would be told.
+        """
+        pipeline = self._find(outer, event, items)
+        if pipeline.info.kind in (Kind.UNARY, Kind.CLIENT):
+            raise CallError(Code.INVALID_ARGUMENT, f"{event} gives one result: call it with invoke, not with stream.")
+        handover = _Handover()
+        ends = _Ends(pipeline, items, handover)
+        places: Places = {}
+        self._run(outer, pipeline, data, timeout, handover.end, places, ends)
+        try:
+            while (item := await handover.next()) is not None:
+                ends.outlet.grant(1)
+                yield item.value()
+        finally:
+            await _stopped(places)
+
+    def _find(self, outer: Call | None, event: str, items: object) -> Pipeline:
+        limit = self._exchange.limits.invoke_depth
+        if outer is not None and outer.depth >= limit:
+            raise CallError(Code.RESOURCE_EXHAUSTED, f"{limit} calls stand inside one another (limits.invoke_depth).")
+        pipeline = self._exchange.find(event, None if outer is None else outer.principal)
+        takes_stream = pipeline.info.kind in (Kind.CLIENT, Kind.BOTH)
+        if takes_stream is not (items is not None):
+            wanted = "takes a stream: give it items" if takes_stream else "takes no stream: give it data, not items"
+            raise CallError(Code.INVALID_ARGUMENT, f"{event} {wanted}.")
+        return pipeline
+
+    def _run(
+        self,
+        outer: Call | None,
+        pipeline: Pipeline,
+        data: object,
+        timeout: float | None,
+        answer: Answer,
+        places: Places,
+        ends: Ends | None,
+    ) -> None:
+        event = pipeline.info.event
+        argument = _encoded(event, data)
+        options = NO_OPTIONS if outer is None or not outer.meta else Options(meta=outer.meta)
+        envelope = Envelope(event, argument.value(), options)
+        call = self._call(outer, pipeline, envelope, timeout)
+        if call.remaining() == 0:
+            raise CallError(Code.DEADLINE_EXCEEDED, f"No time is left for {event}.")
+        self._exchange.run(pipeline, call, envelope, bool(argument.buffers), answer, places, ends)
+
+    def _call(self, outer: Call | None, pipeline: Pipeline, envelope: Envelope, timeout: float | None) -> Call:
+        if outer is not None:
+            return Call(envelope, outer.principal, outer.client, outer.deadline, self, outer.depth + 1, outer.turns)
+        seconds = pipeline.seconds if timeout is None else min(timeout, self._exchange.limits.max_timeout)
+        return Call(envelope, None, None, None if seconds is None else time.monotonic() + seconds, self)
+
+
+class _Ends:
+    """The two ends of a stream that a function has opened itself."""
+
+    def __init__(self, pipeline: Pipeline, items: AsyncIterable[object] | None, handover: _Handover) -> None:
+        self.items = _taken(pipeline, items)
+        self.outlet = Outlet(handover, 1)
+
+    def open(self) -> None:
+        """Do nothing: who opened it is waiting for its items."""
+
+    async def close(self) -> None:
+        """Close what the items come from."""
+        await self.items.aclose()
+
+
+class _Handover:
+    """Where the items of the inner function wait for the outer one, which counts as a client that always reads."""
+
+    congested = False
+
+    def __init__(self) -> None:
+        self._items: deque[Json] = deque()
+        self._outcome: Outcome | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def item(self, data: Json) -> None:
+        """Take an item."""
+        self._items.append(data)
+        self._wake()
+
+    async def drained(self) -> None:
+        """Return."""
+
+    def end(self, outcome: Outcome) -> None:
+        """Take note of how the inner function has ended."""
+        self._outcome = outcome
+        self._wake()
+
+    async def next(self) -> Json | None:
+        """Return the next item, or None after the last.
+
+        Raises:
+            CallError: The function failed, after whatever it gave before.
+        """
+        while not self._items:
+            if isinstance(self._outcome, CallError):
+                raise self._outcome
+            if self._outcome is not None:
+                return None
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._items.popleft()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+async def _taken(pipeline: Pipeline, items: AsyncIterable[object] | None) -> AsyncGenerator[object, None]:
+    """Yield what the outer function sends as the inner one takes it, and close what it comes from."""
+    if items is None:
+        return
+    source = aiter(items)
+    try:
+        async for item in source:
+            data = _encoded(pipeline.info.event, item)
+            yield pipeline.take(Item("", data.value()), bool(data.buffers))
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+
+
+def _encoded(event: str, data: object) -> Json:
+    try:
+        return _json.dumps(data)
+    except EncodeError as error:
+        raise CallError(Code.INVALID_ARGUMENT, f"The data for {event} cannot be sent: {error}.") from error
+
+
+async def _stopped(places: Places) -> None:
+    """Cancel what still runs, and return when it has ended: nothing outlives the call that it is a part of."""
+    running = list(places.values())
+    for invocation in running:
+        invocation.abandon()
+    tasks = [invocation.task for invocation in running if invocation.task is not None]
+    if tasks:
+        await asyncio.wait(tasks)

@@ -1,0 +1,68 @@
+"""How far a call is, told to a caller that wants to know: often enough to be seen, seldom enough to cost nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from jackfield import _json
+from jackfield._frames import Writer
+from jackfield._json import Json
+
+_INTERVAL: Final = 0.1
+"""Seconds between two frames of one call; what is told in between is left out, save the last."""
+
+
+class Progress:
+    """Tells one caller.
+
+    Args:
+        writer: Writes the frames of the call.
+        send: Sends one.
+    """
+
+    __slots__ = ("_latest", "_loop", "_send", "_thread", "_timer", "_writer")
+
+    def __init__(self, writer: Writer, send: Callable[[Json], None]) -> None:
+        self._writer = writer
+        self._send: Callable[[Json], None] | None = send
+        self._latest: Json | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+
+    def report(self, done: float, total: float | None, message: str | None) -> None:
+        """Tell how far it is; in any thread, and nothing once the call has been answered.
+
+        Raises:
+            EncodeError: A number is NaN, infinite, or beyond what JSON carries.
+        """
+        fields = {"done": done, "total": total, "message": message}
+        frame = _json.dumps({name: value for name, value in fields.items() if value is not None})
+        if threading.get_ident() == self._thread:
+            self._take(frame)
+        else:
+            self._loop.call_soon_threadsafe(self._take, frame)
+
+    def end(self) -> None:
+        """Tell what was left out last, and nothing more: the call is about to be answered."""
+        self._flush()
+        self._send = None
+
+    def _take(self, frame: Json) -> None:
+        self._latest = frame
+        if self._timer is None:
+            self._flush()
+            self._timer = self._loop.call_later(_INTERVAL, self._next)
+
+    def _next(self) -> None:
+        self._timer = None
+        if self._latest is not None:
+            self._take(self._latest)
+
+    def _flush(self) -> None:
+        latest, self._latest = self._latest, None
+        if latest is not None and self._send is not None:
+            self._send(self._writer.progress(latest))
