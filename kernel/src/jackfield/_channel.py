@@ -179,7 +179,7 @@ class Inlet(AsyncIterator[object]):
         try:
             return self._take(item, buffers)
         except CallError as error:
-            raise CallError(error.code, f"Item {self._number}: {error.message}", details=error.details) from None
+            raise of_item(self._number, error) from None
 
     async def _arrival(self) -> None:
         if self._waiter is not None:
@@ -194,3 +194,8 @@ class Inlet(AsyncIterator[object]):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def of_item(number: int, error: CallError) -> CallError:
+    """Return the error that says which item of a stream, counted from 1, is not what the function takes."""
+    return CallError(error.code, f"Item {number}: {error.message}", details=error.details)

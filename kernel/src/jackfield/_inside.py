@@ -10,7 +10,7 @@ from typing import Protocol
 
 from jackfield import _json
 from jackfield._call import Call
-from jackfield._channel import Outlet
+from jackfield._channel import Outlet, of_item
 from jackfield._contract import Kind
 from jackfield._envelope import NO_OPTIONS, Envelope, Options
 from jackfield._errors import CallError, Code, EncodeError
@@ -215,10 +215,16 @@ async def _taken(pipeline: Pipeline, items: AsyncIterable[object] | None) -> Asy
     if items is None:
         return
     source = aiter(items)
+    number = 0
     try:
         async for item in source:
+            number += 1
             data = _encoded(pipeline.info.event, item)
-            yield pipeline.take(Item("", data.value()), bool(data.buffers))
+            try:
+                taken = pipeline.take(Item("", data.value()), bool(data.buffers))
+            except CallError as error:
+                raise of_item(number, error) from None
+            yield taken
     finally:
         if isinstance(source, AsyncGenerator):
             await source.aclose()

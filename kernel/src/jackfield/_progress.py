@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -44,14 +45,19 @@ class Progress:
         if threading.get_ident() == self._thread:
             self._take(frame)
         else:
-            self._loop.call_soon_threadsafe(self._take, frame)
+            with contextlib.suppress(RuntimeError):  # the loop has gone, and the caller with it
+                self._loop.call_soon_threadsafe(self._take, frame)
 
     def end(self) -> None:
         """Tell what was left out last, and nothing more: the call is about to be answered."""
         self._flush()
         self._send = None
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _take(self, frame: Json) -> None:
+        if self._send is None:
+            return
         self._latest = frame
         if self._timer is None:
             self._flush()

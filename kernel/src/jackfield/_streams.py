@@ -255,19 +255,20 @@ class Streams:
                 raise
             self.fail(error.id, error)
             return
+        if isinstance(frame, Failure):
+            return
         if isinstance(frame, Cancel):
             self._cancel(frame.id)
             return
         found = self._running.get(frame.id)
-        if isinstance(frame, Failure) or (found is None and frame.id in self._ended):
-            return
-        if found is None:
-            self._refuse(frame.id, CallError(Code.NOT_FOUND, "There is no stream with this id."))
-        elif isinstance(found, Stream) and not found.answered:
-            try:
-                found.channel.take(frame, buffers)
-            except CallError as error:
-                found.cancel(error)
+        if isinstance(found, Stream):
+            if not found.answered:
+                try:
+                    found.channel.take(frame, buffers)
+                except CallError as error:
+                    found.cancel(error)
+        elif found is None and frame.id not in self._ended:
+            self._unknown(frame.id)
 
     def fail(self, call_id: CallId, error: CallError) -> None:
         """End a stream because of a frame that cannot be read."""
@@ -275,7 +276,7 @@ class Streams:
         if isinstance(found, Stream):
             found.cancel(error)
         elif found is None and call_id not in self._ended:
-            self._refuse(call_id, error)
+            self._unknown(call_id)
 
     def _cancel(self, call_id: CallId) -> None:
         now = asyncio.get_running_loop().time()
@@ -287,5 +288,6 @@ class Streams:
         elif (found := self._running.get(call_id)) is not None and not found.call.cancelled:
             found.cancel(CallError(Code.CANCELED, "The call was cancelled by its caller."))
 
-    def _refuse(self, call_id: CallId, error: CallError) -> None:
+    def _unknown(self, call_id: CallId) -> None:
+        error = CallError(Code.NOT_FOUND, "There is no stream with this id.")
         self._connection.emit("stream", Writer(call_id).error(error))
