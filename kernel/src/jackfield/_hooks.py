@@ -210,8 +210,9 @@ async def jackfield_call(call: Call, proceed: Proceed) -> object:
     """Wrap a call: `return await proceed()`, with what has to be around it.
 
     When: for every call, around the function and after its argument was validated. The first plugin is the outermost.
-    What is returned is validated as the function's result. An exception is the function's exception. This is the
-    costly seam: where watching is enough use `jackfield_observe`, where refusing is enough `jackfield_admit`.
+    What is returned is validated as the function's result; where the function yields, `proceed` returns when its stream
+    is over, and there is none. An exception is the function's exception. This is the costly seam: where watching is
+    enough use `jackfield_observe`, where refusing is enough `jackfield_admit`.
 
     Args:
         call: The call.
