@@ -196,3 +196,25 @@ async def test_the_inner_stream_ends_with_the_outer_call(stage: Stage) -> None:
     assert reply["error"]["code"] == "deadline_exceeded"
     await until(lambda: len(stage.ended) == 2)
     assert stage.ended == ["hang", "outer"]
+
+
+async def test_a_call_inside_a_stream_without_end_has_its_own_time() -> None:
+    """A stream may last for ever; what it calls may not."""
+    service = Service("test")
+
+    @service.function
+    async def remaining(call: Call) -> float | None:
+        return call.remaining()
+
+    @service.function
+    async def endless(call: Call) -> AsyncIterator[Any]:
+        yield call.remaining()
+        yield await call.invoke("test.remaining")
+
+    recorder = Recorder()
+    session = await join(make_dispatcher(service), recorder)
+    session.receive(["event", {"event": "test.endless", "id": 1}], b"1", buffers=False)
+    await until(lambda: len(recorder.emitted) == 3)
+    first, second, _ = [frame for _, frame in recorder.emitted]
+    assert first == {"id": 1, "data": None}
+    assert 29 < second["data"] <= 30

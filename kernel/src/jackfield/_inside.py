@@ -146,10 +146,13 @@ class Inside:
         self._exchange.run(pipeline, call, envelope, bool(argument.buffers), answer, places, ends)
 
     def _call(self, outer: Call | None, pipeline: Pipeline, envelope: Envelope, timeout: float | None) -> Call:
-        if outer is not None:
-            return Call(envelope, outer.principal, outer.client, outer.deadline, self, outer.depth + 1, outer.turns)
         seconds = pipeline.seconds if timeout is None else min(timeout, self._exchange.limits.max_timeout)
-        return Call(envelope, None, None, None if seconds is None else time.monotonic() + seconds, self)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        if outer is None:
+            return Call(envelope, None, None, deadline, self)
+        if outer.deadline is not None:  # a stream may have none, and then a call inside it has its own
+            deadline = outer.deadline
+        return Call(envelope, outer.principal, outer.client, deadline, self, outer.depth + 1, outer.turns)
 
 
 class _Ends:
