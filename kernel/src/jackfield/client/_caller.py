@@ -1,0 +1,239 @@
+"""What a client is behind its door: a connection that is renewed, and calls that are begun on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import itertools
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from jackfield import _json
+from jackfield._errors import CallError, Code
+from jackfield.client._errors import ConnectError, ConnectionLost, Refused
+from jackfield.client._exchange import DEFAULT_CREDIT, MAX_CREDIT, Exchange, Progress
+from jackfield.client._link import Link
+from jackfield.client._place import Place
+from jackfield.client._upload import Items, Upload
+from jackfield.client._values import carried
+
+Handler: TypeAlias = Callable[..., Any]
+
+PATIENCE: Final = 5.0
+"""Seconds beyond the deadline in which the server may still say that it has passed."""
+WAIT_LIMIT: Final = 30.0
+"""Seconds that a call without a deadline waits for a connection."""
+_FIRST_DELAY: Final = 0.5
+_LAST_DELAY: Final = 8.0
+"""Seconds between attempts to come back, give or take half of it, so that not all clients come at once."""
+_FINAL: Final = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED})
+"""Refusals after which the same token is not shown again."""
+
+_log = logging.getLogger("jackfield.client")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call before it is made; the fields are those of the public methods."""
+
+    event: str
+    data: object = None
+    items: Items | None = None
+    timeout: float | None = None
+    credit: int = DEFAULT_CREDIT
+    meta: Mapping[str, str] | None = None
+    accept: str | None = None
+    encoding: str | None = None
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.data is not None and self.items is not None:
+            raise TypeError(
+                "data and items exclude each other: the items are the argument of a function that takes them"
+            )
+        if self.timeout is not None and not self.timeout > 0:
+            raise ValueError(f"timeout is a number of seconds above 0, not {self.timeout!r}")
+        if not 1 <= self.credit <= MAX_CREDIT:
+            raise ValueError(f"credit is a number of items from 1 to {MAX_CREDIT}, not {self.credit!r}")
+
+    def envelope(self, call_id: int) -> dict[str, Any]:
+        """Return the envelope, without its timeout.
+
+        Raises:
+            EncodeError: `data` cannot be sent.
+            CodecError: There is no such encoding, or it does not fit the data.
+        """
+        envelope: dict[str, Any] = {"event": self.event, "id": call_id}
+        if self.credit != DEFAULT_CREDIT:
+            envelope["credit"] = self.credit
+        if self.data is not None:
+            envelope |= carried(self.data, self.encoding)
+        if self.meta:
+            envelope["meta"] = dict(self.meta)
+        if self.accept is not None:
+            envelope["accept"] = self.accept
+        if self.progress is not None:
+            envelope["progress"] = True
+        return envelope
+
+
+class Caller:
+    """A connection to one server, renewed when it is lost, and what runs over it.
+
+    Args:
+        place: The server.
+        reconnect: Whether to come back when the connection is lost.
+    """
+
+    def __init__(self, place: Place, *, reconnect: bool) -> None:
+        self._place = place
+        self._reconnect = reconnect
+        self._ids = itertools.count(1)
+        self._handlers: dict[str, Handler] = {}
+        self._link: Link | None = None
+        self._over: CallError | None = None
+        self._changed = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection right now."""
+        return self._link is not None and not self._link.lost.done()
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            ConnectError: No connection came about.
+        """
+        self._link = await Link.open(self._place, self._hear)
+        self._keeper = asyncio.create_task(self._keep(self._link))
+
+    async def close(self) -> None:
+        """Disconnect; what is in flight ends with `ConnectionLost`."""
+        self._over = ConnectionLost("The client was closed.")
+        self._changed.set()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+        if self._link is not None:
+            await self._link.close()
+
+    def on(self, event: str, handler: Handler) -> None:
+        """Let `handler` be told of an event, or, with `*`, of those that have no handler."""
+        if event == "stream":
+            raise ValueError("'stream' carries the frames of the calls' streams; functions emit other events")
+        self._handlers[event] = handler
+
+    async def begin(self, request: Request) -> Exchange:
+        """Make a call: wait for a connection, and send the envelope.
+
+        Raises:
+            ConnectionLost: There is no connection, and none came in time.
+            Refused: The server did not let the client in again.
+            EncodeError: What is to be sent cannot be.
+        """
+        upload = Upload(request.items) if request.items is not None else None
+        try:
+            exchange = await self._begin(request)
+        except BaseException:
+            if upload is not None:
+                await upload.close()
+            raise
+        if upload is not None:
+            exchange.feed(upload, request.encoding)
+        return exchange
+
+    async def _begin(self, request: Request) -> Exchange:
+        call_id = next(self._ids)
+        envelope = request.envelope(call_id)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        link = await self._linked(request.timeout)
+        exchange = Exchange(link, call_id, request.event, credit=request.credit, progress=request.progress)
+        if request.timeout is not None:
+            left = max(0.001, request.timeout - (loop.time() - begun))
+            envelope["timeout"] = max(1, round(left * 1000))
+            exchange.limit(left + PATIENCE, f"The server did not answer within {request.timeout:g} s.")
+        await link.begin(exchange, envelope)
+        return exchange
+
+    async def _linked(self, limit: float | None) -> Link:
+        if self._link is not None and self.connected:
+            return self._link
+        try:
+            async with asyncio.timeout(WAIT_LIMIT if limit is None else limit):
+                while not self.connected:
+                    if self._over is not None:
+                        raise self._over.with_traceback(None)
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            waited = WAIT_LIMIT if limit is None else limit
+            raise ConnectionLost(
+                f"The connection to {self._place.url} is lost, and did not come back within {waited:g} s."
+            ) from None
+        assert self._link is not None  # noqa: S101 - `connected` has looked
+        return self._link
+
+    async def _keep(self, link: Link) -> None:
+        """Open a new connection each time that one is lost."""
+        while True:
+            await asyncio.wait([link.lost])
+            await link.close()
+            if not self._reconnect:
+                self._over = ConnectionLost(f"The connection to {self._place.url} is lost.")
+                self._changed.set()
+                return
+            again = await self._again(link.reconnect_in)
+            if again is None:
+                return
+            self._link = link = again
+            self._changed.set()
+
+    async def _again(self, delay: float | None) -> Link | None:
+        """Try until there is a connection; return None where that is in vain."""
+        step = _FIRST_DELAY
+        while True:
+            await asyncio.sleep(step * random.uniform(0.5, 1.5) if delay is None else delay)  # noqa: S311 - no secret
+            delay, step = None, min(step * 2, _LAST_DELAY)
+            try:
+                return await Link.open(self._place, self._hear)
+            except Refused as error:
+                if error.code in _FINAL:
+                    self._over = error
+                    self._changed.set()
+                    return None
+            except ConnectError:
+                continue
+
+    async def _hear(self, event: str, argument: Any) -> Any:
+        handler = self._handlers.get(event)
+        arguments: tuple[Any, ...] = (argument,)
+        if handler is None:
+            handler, arguments = self._handlers.get("*"), (event, argument)
+        if handler is None:
+            return None
+        try:
+            answer = handler(*arguments)
+            if inspect.isawaitable(answer):
+                answer = await answer
+            return _json.dumps(answer).value()
+        except Exception:  # noqa: BLE001 - whatever a handler raises, the connection goes on
+            _log.exception("the handler of the event %r failed", event)
+            return None
+
+
+@contextlib.asynccontextmanager
+async def calling(place: Place, *, reconnect: bool = True) -> Any:
+    """Connect, and disconnect in the end."""
+    caller = Caller(place, reconnect=reconnect)
+    await caller.open()
+    try:
+        yield caller
+    finally:
+        await caller.close()

@@ -1,0 +1,36 @@
+"""A server that speaks Socket.IO, and says what a test wants, or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+from websockets.asyncio.server import ServerConnection, serve
+
+Answer: TypeAlias = Callable[[str, Any], Iterable[Any]]
+"""Given an event and its argument, returns what to send: `("ack", value)` or an event with its argument."""
+
+_OPEN = {"sid": "s", "upgrades": [], "pingInterval": 25_000, "pingTimeout": 20_000, "maxPayload": 1_000_000}
+
+
+@asynccontextmanager
+async def deaf_server(answer: Answer = lambda event, argument: ()) -> AsyncIterator[str]:
+    """Yield its address. It lets everybody in over a websocket, and answers as `answer` says: by default never."""
+
+    async def speak(socket: ServerConnection) -> None:
+        await socket.send("0" + json.dumps(_OPEN))
+        async for message in socket:
+            assert isinstance(message, str)
+            if message.startswith("40"):
+                await socket.send('40{"sid":"s"}')
+            elif message.startswith("42"):
+                ack, _, rest = message[2:].partition("[")
+                event, argument = json.loads(f"[{rest}")
+                for name, said in answer(event, argument):
+                    head = f"43{ack}" if name == "ack" else "42"
+                    await socket.send(head + json.dumps([said] if name == "ack" else [name, said]))
+
+    async with serve(speak, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

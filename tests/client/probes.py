@@ -1,0 +1,83 @@
+"""A plugin whose functions do what a caller has to be ready for."""
+
+from __future__ import annotations
+
+from jackfield.client import Client
+
+PROBE = r"""
+    import asyncio
+    import os
+    from jackfield import Call, CallError, Handshake, Principal, Service, Value, hookimpl
+
+    service = Service("api.probe")
+    seen: dict[str, int] = {}
+
+    moved = asyncio.Event()
+
+    def count(what: str) -> None:
+        seen[what] = seen.get(what, 0) + 1
+        moved.set()
+
+    @service.function
+    async def told(call: Call, data: str) -> int:
+        return seen.get(data, 0)
+
+    @service.function
+    async def reached(call: Call, data: tuple[str, int]) -> None:
+        what, times = data
+        while seen.get(what, 0) < times:
+            moved.clear()
+            await moved.wait()
+
+    @service.function
+    async def wait(call: Call) -> None:
+        count("begun")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            count("stopped")
+
+    @service.function
+    async def busy(call: Call) -> None:
+        raise CallError("unavailable", "Too many of you.", retry_after=200)
+
+    @service.function
+    async def meta(call: Call) -> dict[str, str]:
+        return dict(call.meta)
+
+    @service.function
+    async def left(call: Call) -> bool:
+        remaining = call.remaining()
+        return remaining is not None and remaining < 20
+
+    @service.function
+    async def tell(call: Call, data: Value) -> Value:
+        await call.emit("news", data)
+        return await call.client.request("question", data, timeout=5.0)
+
+    @service.function
+    async def many(call: Call, data: int) -> None:
+        for number in range(data):
+            await call.emit("number", number)
+
+    @hookimpl
+    def jackfield_services():
+        return [service]
+
+    @hookimpl
+    async def jackfield_authenticate(handshake: Handshake) -> Principal | None:
+        if os.path.exists("locked") or handshake.auth.get("token") == "wrong":
+            return None
+        return Principal("me", scopes=frozenset({"jackfield:operator"}))
+"""
+
+
+async def told(client: Client, what: str) -> int:
+    """Return how often something has happened in the server: `begun` or `stopped`."""
+    count: int = await client.call("api.probe.told", what)
+    return count
+
+
+async def happened(client: Client, what: str, times: int) -> None:
+    """Wait until something has happened so often in the server."""
+    await client.call("api.probe.reached", [what, times], timeout=20)

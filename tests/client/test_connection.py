@@ -1,0 +1,259 @@
+"""How a client gets in, what it says where it does not, and how it comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jackfield import CallError, Code
+from jackfield.client import ConnectError, ConnectionLost, connect
+from tests.client.deaf import deaf_server
+from tests.client.probes import PROBE, happened, told
+from tests.client.proxy import proxied
+from tests.support.plugins import write_plugin
+from tests.support.server import Server, serving
+from tests.support.waiting import until
+
+
+@pytest.fixture(autouse=True)
+def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Come back at once."""
+    monkeypatch.setattr("jackfield.client._caller._FIRST_DELAY", 0.02)
+
+
+def free_port() -> int:
+    """Return a port that nothing listens on just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+# ------------------------------------------------------------------- getting in
+
+
+async def test_nobody_there_is_an_error() -> None:
+    """It says how to start a server."""
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(ConnectError) as caught:
+        async with connect(url):
+            pass
+    assert caught.value.code is Code.UNAVAILABLE
+    assert caught.value.message == f"no server answers at {url}: start one with jackfield serve"
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_refusal_has_the_code_of_the_server(probed: Server, transport: str) -> None:
+    """As it was told in connect_error."""
+    with pytest.raises(CallError) as caught:
+        async with connect(probed.url, token="wrong", transports=[transport]):
+            pass
+    assert caught.value.code is Code.UNAUTHENTICATED
+    assert caught.value.message == "Nobody here knows who you are: check the token."
+
+
+async def test_what_is_no_server_is_an_error(probed: Server) -> None:
+    """A server that answers something else was meant otherwise."""
+    with pytest.raises(ConnectError) as caught:
+        async with connect(probed.url, path="/elsewhere"):
+            pass
+    assert caught.value.message == (
+        f"what answers at {probed.url}/elsewhere is no jackfield server (Unexpected status code 404 in server response)"
+    )
+
+
+async def test_a_server_that_says_nothing_is_not_waited_for() -> None:
+    """It has the time that the caller gives it."""
+    writers: list[asyncio.StreamWriter] = []
+    listening = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
+    async with listening:
+        url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        with pytest.raises(ConnectError, match=r"is no jackfield server \(it said nothing for 0\.1 s\)"):
+            async with connect(url, timeout=0.1):
+                pass
+        for writer in writers:
+            writer.close()
+
+
+async def test_the_polling_transport_is_tried_where_websockets_do_not_work(tmp_path: Path) -> None:
+    """One transport that works is enough."""
+    with serving(tmp_path, config='[server]\ntransports = ["polling"]') as server:
+        async with connect(server.url) as client:
+            assert await client.call("api.system.ping") == "pong"
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        ("127.0.0.1:8000", {}, r"'127\.0\.0\.1:8000' is no address of a server, such as http://127\.0\.0\.1:8000"),
+        ("http://127.0.0.1:8000/socket.io", {}, "a path goes in path="),
+        (
+            "http://127.0.0.1:8000",
+            {"transports": ["carrier pigeon"]},
+            r"transports are some of \('websocket', 'polling'\)",
+        ),
+        ("http://127.0.0.1:8000", {"transports": []}, "transports are some of"),
+    ],
+)
+async def test_an_address_that_is_none_is_refused(url: str, options: dict[str, list[str]], message: str) -> None:
+    """Before anything is sent."""
+    with pytest.raises(ValueError, match=message):
+        async with connect(url, **options):  # type: ignore[arg-type]
+            pass
+
+
+async def test_headers_are_shown_with_every_request(tmp_path: Path) -> None:
+    """Plugins and proxies see them."""
+    source = """
+        from jackfield import Handshake, Principal, hookimpl
+
+        @hookimpl
+        async def jackfield_authenticate(handshake: Handshake) -> Principal | None:
+            return Principal("me") if handshake.headers.get("x-pass") == "word" else None
+    """
+    folder = write_plugin(tmp_path, "door", source)
+    with serving(folder / "server", path=[folder]) as server:
+        for transport in ("websocket", "polling"):
+            async with connect(server.url, headers={"X-Pass": "word"}, transports=[transport]) as client:
+                assert await client.call("api.system.ping") == "pong"
+        with pytest.raises(CallError, match="unauthenticated"):
+            async with connect(server.url):
+                pass
+
+
+def test_importing_the_client_loads_no_carrier() -> None:
+    """What it needs to connect is loaded when it connects."""
+    script = "import sys, jackfield.client; print([m for m in ('socketio', 'aiohttp') if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+async def test_without_aiohttp_the_error_says_what_to_install(probed: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found out when it is needed."""
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(ConnectError) as caught:
+        async with connect(probed.url):
+            pass
+    assert caught.value.code is Code.FAILED_PRECONDITION
+    assert caught.value.message == 'speaking with a server needs aiohttp: pip install "jackfield[standard]"'
+
+
+# ------------------------------------------------------------------- coming back
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_connection_that_is_cut_comes_back(probed: Server, transport: str) -> None:
+    """What was in flight ends at once; a call that is made meanwhile waits."""
+    async with proxied(probed.url) as (url, proxy), connect(url, transports=[transport]) as client:
+        begun = await told(client, "begun")
+        task = asyncio.create_task(client.call("api.probe.wait"))
+        await happened(client, "begun", begun + 1)
+        proxy.open = False
+        proxy.cut()
+        with pytest.raises(ConnectionLost, match="The connection was lost before the call was answered"):
+            await task
+        proxy.open = True
+        assert await client.call("api.system.ping") == "pong"
+        assert client.connected
+
+
+async def test_a_call_waits_for_the_connection_within_its_time(probed: Server) -> None:
+    """Nothing of it was run, and the error says so."""
+    async with proxied(probed.url) as (url, proxy), connect(url) as client:
+        proxy.open = False
+        proxy.cut()
+        await until(lambda: not client.connected)
+        with pytest.raises(ConnectionLost) as caught:
+            await client.call("api.system.ping", timeout=0.1)
+        assert caught.value.message == f"The connection to {url} is lost, and did not come back within 0.1 s."
+        proxy.open = True
+        assert await client.call("api.system.ping") == "pong"
+
+
+async def test_without_reconnecting_a_lost_connection_stays_lost(probed: Server) -> None:
+    """Later calls end at once."""
+    async with proxied(probed.url) as (url, proxy), connect(url, reconnect=False) as client:
+        proxy.cut()
+        await until(lambda: not client.connected)
+        with pytest.raises(ConnectionLost, match=f"^unavailable: The connection to {url} is lost.$"):
+            await client.call("api.system.ping")
+        assert proxy.accepted == 2  # the knock, and the connection
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_server_that_is_started_anew_is_found_again(tmp_path: Path, transport: str) -> None:
+    """On the same port; the farewell of the old one is no error."""
+    port = str(free_port())
+    with serving(tmp_path / "first", "--port", port) as server:
+        async with connect(server.url, transports=[transport]) as client:
+            assert await client.call("api.system.ping") == "pong"
+            task = asyncio.create_task(client.call("api.services.test.sleep", {"seconds": 0.3}))
+            await client.call("api.system.ping")
+            assert await asyncio.to_thread(server.stop) == 0
+            assert await task == {"seconds": 0.3}
+            with serving(tmp_path / "second", "--port", port):
+                async with asyncio.timeout(20):
+                    assert await client.call("api.system.ping") == "pong"
+
+
+async def test_a_token_that_is_not_known_any_more_is_not_shown_again(tmp_path: Path) -> None:
+    """Calls end with the refusal."""
+    folder = write_plugin(tmp_path, "probe", PROBE, namespaces=["api.probe"])
+    with serving(folder / "server", path=[folder]) as server:
+        async with proxied(server.url) as (url, proxy), connect(url, token="right") as client:
+            (folder / "server" / "locked").touch()
+            proxy.cut()
+            await until(lambda: not client.connected)
+            for _ in range(2):
+                with pytest.raises(CallError) as caught:
+                    await client.call("api.system.ping")
+                assert caught.value.code is Code.UNAUTHENTICATED
+
+
+async def test_what_an_old_connection_brings_is_nothing_to_a_new_one() -> None:
+    """The reply to a call of the first connection, which comes over the second, is none of its calls'."""
+    sent = []
+
+    def answer(event: str, argument: dict[str, object]) -> list[tuple[str, object]]:
+        sent.append(argument["id"])
+        if len(sent) == 1:
+            return []
+        return [("stream", {"id": sent[0], "error": {"code": "internal", "message": "late"}}), ("ack", {"data": "new"})]
+
+    async with deaf_server(answer) as server, proxied(server) as (url, proxy), connect(url) as client:
+        first = asyncio.create_task(client.call("api.any.thing"))
+        await until(lambda: sent)
+        proxy.cut()
+        with pytest.raises(ConnectionLost):
+            await first
+        assert await client.call("api.any.thing") == "new"
+        assert sent == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "reply", [None, [], {}, {"id": 1}, {"error": "no"}, "pong"], ids=["null", "list", "empty", "bare", "text", "string"]
+)
+async def test_what_is_no_reply_is_an_error(reply: object) -> None:
+    """A server that speaks another protocol is not believed."""
+    async with deaf_server(lambda *_: [("ack", reply)]) as url, connect(url) as client:
+        with pytest.raises(
+            CallError, match=r"internal: What the server answered is no reply of jackfield's protocol\."
+        ):
+            await client.call("api.any.thing")
+
+
+async def test_a_code_that_is_not_known_is_unknown() -> None:
+    """A later server may have more; the message is what it said."""
+    error = {"code": "teapot", "message": "short and stout", "retry_after": "soon"}
+    async with deaf_server(lambda *_: [("ack", {"error": error})]) as url, connect(url) as client:
+        with pytest.raises(CallError) as caught:
+            await client.call("api.any.thing")
+        assert (caught.value.code, caught.value.message, caught.value.retry_after) == (
+            "unknown",
+            "short and stout",
+            None,
+        )
