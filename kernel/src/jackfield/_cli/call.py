@@ -4,35 +4,97 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
+import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 
-from jackfield._cli import remote
+from jackfield._cli import feed, remote
+from jackfield._cli.answers import Answers, show_error
+from jackfield._cli.bar import Bar
 from jackfield._cli.options import json_option, read_settings, target_options
-from jackfield._cli.remote import Address, ConnectionLost, Listener, Refused, RemoteError, Target
-from jackfield._cli.terminal import (
-    clean,
-    columns,
-    complain,
-    end,
-    fail,
-    line,
-    note,
-    printable,
-    to_json,
-    write,
-    write_json,
-)
-from jackfield._envelope import EVENT
-from jackfield._errors import Code
+from jackfield._cli.remote import Listener, Target
+from jackfield._cli.terminal import end, fail, note, printable, to_json
+from jackfield._contract import Kind
+from jackfield._errors import CallError, EncodeError
 from jackfield._json import Value
+from jackfield.client import Client
+from jackfield.client._caller import Caller, Request
+from jackfield.client._errors import ConnectError, ConnectionLost, Refused
+from jackfield.client._exchange import DEFAULT_CREDIT, MAX_CREDIT, Exchange
+from jackfield.client._place import Place, need_client
 
-_PATIENCE: Final = 5.0
-"""Seconds beyond the deadline in which the server may still say that it has passed."""
+_DESCRIBE_LIMIT: Final = 10.0
+"""Seconds to say what kind of function it is."""
+_NOTHING: Final = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sending:
+    """What the command line says is to be sent.
+
+    Attributes:
+        event: The function.
+        data: DATA, or `_NOTHING`.
+        file: `--file`.
+        items: `--items`.
+        message_size: Bytes of a message, as far as it is known here.
+        options: The other fields of the request.
+    """
+
+    event: str
+    data: Any = _NOTHING
+    file: Path | None = None
+    items: str | None = None
+    message_size: int
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def needs_kind(self) -> bool:
+        """Whether it depends on the kind of the function how this is sent."""
+        return self.data is not _NOTHING or self.file is not None or self.items is not None
+
+    def request(self, kind: Kind | None, bar: Bar) -> Request:
+        """Return the request, for a function of this kind or of one that is not known.
+
+        Raises:
+            click.UsageError: Items for a function that takes none.
+            click.BadParameter: What is to be sent cannot be read.
+        """
+        options = {**self.options, "progress": bar.report if bar.active else None}
+        streams = kind in (Kind.CLIENT, Kind.BOTH)
+        if self.items is not None and kind is not None and not streams:
+            raise click.UsageError(f"{self.event} takes no items (it is {kind}): give it DATA or --file.")
+        if self.items is not None or streams or not self.needs_kind:
+            # A function of another kind is not given any; so nothing at all is no argument, or no items.
+            return Request(event=self.event, items=self._source(bar), **options)
+        data = self.data if self.file is None else self._one_buffer(self.file, kind)
+        return Request(event=self.event, data=data, **options)
+
+    def _source(self, bar: Bar) -> Any:
+        first = () if self.data is _NOTHING else (self.data,)
+        rest: Iterator[Any] = iter(())
+        if self.items is not None:
+            rest = feed.lines(self.items)
+        elif self.file is not None:
+            rest = feed.pieces(self.file, bar.moved)
+        return feed.pulled(rest, *first)
+
+    def _one_buffer(self, file: Path, kind: Kind | None) -> bytes:
+        try:
+            size = file.stat().st_size
+            if kind is None and size > self.message_size:
+                fail(
+                    f"{file} has {size} bytes, limits.message_size is {self.message_size}, and the server does not say "
+                    f"whether {self.event} takes a stream: it needs the system plugin for that"
+                )
+            return file.read_bytes()
+        except OSError as error:
+            raise click.BadParameter(f"{str(file)!r} cannot be read: {error.strerror}.", param_hint="--file") from None
 
 
 @click.command("call")
@@ -41,73 +103,157 @@ _PATIENCE: Final = 5.0
 @click.option(
     "--file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Send the bytes of this file, as a Buffer.",
+    help="Send the bytes of this file, as a Buffer; to a function that takes a stream, in Buffers of 64 KiB.",
+)
+@click.option(
+    "--items",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Send each line of this file, which is JSON, as an item of a stream; `-` is standard input.",
 )
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write a result that is a Buffer to this file.",
+    help="Write Buffers that come back to this file.",
 )
 @click.option("--timeout", type=click.FloatRange(min=0.001), help="Seconds that the call may take.")
+@click.option(
+    "--credit",
+    type=click.IntRange(1, MAX_CREDIT),
+    default=DEFAULT_CREDIT,
+    help="Items of a stream that the server may be ahead; 16 if left out.",
+)
+@click.option("--meta", multiple=True, metavar="KEY=VALUE", help="Header of the call; may be given several times.")
+@click.option(
+    "--progress/--no-progress",
+    default=True,
+    help="Whether to show on a terminal how far a call is; it is shown if left out.",
+)
 @click.option("--events", is_flag=True, help="Tell on standard error what the server emits meanwhile.")
 @target_options
 @json_option
-def command(
+def command(  # noqa: PLR0913 - one an option
     event: str,
     data: str | None,
     target: Target,
     *,
     file: Path | None,
+    items: str | None,
     output: Path | None,
     timeout: float | None,
+    credit: int,
+    meta: tuple[str, ...],
+    progress: bool,
     events: bool,
     as_json: bool,
 ) -> None:
     """Call the function EVENT of a running server.
 
-    DATA is JSON; `-` reads it from standard input, `@file` from a file. A string goes in quotes: '"hello"'.
+    DATA is JSON; `-` reads it from standard input, `@file` from a file. A string goes in quotes: '"hello"'. To a
+    function that takes a stream, DATA is the first item.
 
     The result is written as JSON on one line, a Buffer inside it as {"base64": "…"}. A result that is a Buffer is
-    written as its bytes, unless to a terminal. With --json the whole reply is written, errors too.
+    written as its bytes, unless to a terminal. The items of a stream are written likewise, one a line, as they come;
+    Ctrl+C cancels the call, and so does whoever stops reading.
 
-    Events that the server emits to the caller before it answers are left out; --events tells them, a line of JSON each.
+    With --json the whole reply is written, errors too; of a stream a line {"data": …} for each item, and at the end
+    {"end": true} or {"error": …}.
+
+    Events that the server emits to the caller meanwhile are left out; --events tells them, a line of JSON each.
     Questions that it asks the caller are answered with nothing.
 
     Exit status: 1 where the function answered with an error, or the server could not be asked.
     """
+    _check(data, file, items, output)
+    settings = read_settings(target.config)
+    sending = _Sending(
+        event=event,
+        data=_NOTHING if data is None else feed.argument(data),
+        file=file,
+        items=items,
+        message_size=settings.limits.message_size,
+        options={"timeout": timeout, "credit": credit, "meta": _meta(meta, file)},
+    )
+    bar = Bar(wanted=progress)
+    answers = Answers(event, output, bar, as_json=as_json)
+    try:
+        need_client()
+        at = remote.place(target, settings.server)
+        asyncio.run(_call(at, sending, answers, bar, _tell if events else None))
+    except Refused as error:
+        show_error(error, at.url)
+        answers.failed = True
+    except (ConnectError, EncodeError) as error:
+        fail(error.message if isinstance(error, CallError) else str(error))
+    except BrokenPipeError:
+        _stop_writing()
+    end(failed=answers.failed)
+
+
+async def _call(at: Place, sending: _Sending, answers: Answers, bar: Bar, listener: Listener | None) -> None:
+    async with remote.connected(at, listener) as server:
+        kind = await _kind(server, sending.event) if sending.needs_kind else None
+        request = sending.request(kind, bar)
+        exchange = await server.begin(request)
+        try:
+            await _write(exchange, answers)
+        except ConnectionLost:
+            bar.clear()
+            before = "it answered" if exchange.kind is None else "the stream ended"
+            too_much = _too_much(request.data, sending.message_size)
+            fail(f"the server closed the connection before {before}{too_much}")
+        except CallError as error:
+            answers.error(error, stream=exchange.kind is not None)
+        finally:
+            exchange.cancel()
+            await exchange.settled()
+            answers.close()
+        if sending.items is not None and exchange.kind in (Kind.UNARY, Kind.SERVER):
+            fail(f"{sending.event} takes no items (it is {exchange.kind}), so it was called without an argument")
+
+
+async def _kind(server: Caller, event: str) -> Kind | None:
+    """Ask the system plugin, if there is one, what kind of function it is."""
+    try:
+        told = await Client(server).call("api.system.describe", {"event": event}, timeout=_DESCRIBE_LIMIT)
+        return Kind(told["kind"])
+    except ConnectionLost:
+        raise
+    except (CallError, LookupError, TypeError, ValueError):
+        return None
+
+
+async def _write(exchange: Exchange, answers: Answers) -> None:
+    if await exchange.opened() in (Kind.UNARY, Kind.CLIENT):
+        answers.result(await exchange.outcome())
+        return
+    while True:
+        try:
+            item = await exchange.next()
+        except StopAsyncIteration:
+            break
+        await answers.item(item)
+    answers.end()
+
+
+def _check(data: str | None, file: Path | None, items: str | None, output: Path | None) -> None:
     if data is not None and file is not None:
         raise click.UsageError("DATA and --file exclude each other.")
+    if items is not None and file is not None:
+        raise click.UsageError("--items and --file exclude each other.")
+    if data == "-" and items == "-":
+        raise click.UsageError("DATA and --items cannot both be read from standard input.")
     if output is not None and not output.parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(output.parent)!r}.", param_hint="--output")
-    envelope: dict[str, Any] = {"event": event}
-    if file is not None:
-        envelope["data"] = _bytes(file)
-    elif data is not None:
-        envelope["data"] = _value(data)
-    if timeout is not None:
-        envelope["timeout"] = max(1, round(timeout * 1000))
-    settings = read_settings(target.config)
-    try:
-        remote.need_client()
-        address = Address.of(target, settings.server)
-        limit = None if timeout is None else timeout + _PATIENCE
-        reply = asyncio.run(_call(address, envelope, limit, _tell if events else None))
-    except Refused as error:
-        _show_error(error.error, address.url)
-        end(failed=True)
-    except ConnectionLost as error:
-        fail(f"{error}{_too_much(envelope.get('data'), settings.limits.message_size)}")
-    except RemoteError as error:
-        fail(str(error))
-    else:
-        _show(reply, event, output, as_json=as_json)
 
 
-async def _call(
-    address: Address, envelope: dict[str, Any], limit: float | None, listener: Listener | None
-) -> dict[str, Any]:
-    async with remote.connected(address, listener) as server:
-        return await server.request(envelope, limit=limit)
+def _meta(given: tuple[str, ...], file: Path | None) -> dict[str, str]:
+    meta = {} if file is None else {"filename": file.name}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise click.BadParameter(f"{pair!r} is no KEY=VALUE.", param_hint="--meta")
+        meta[key] = value
+    return meta
 
 
 def _too_much(data: object, limit: int) -> str:
@@ -120,98 +266,6 @@ def _tell(event: str, data: Value) -> None:
     note(to_json({"event": event, "data": printable(data)}))
 
 
-def _show(reply: dict[str, Any], event: str, output: Path | None, *, as_json: bool) -> None:
-    failed = "error" in reply
-    result = reply.get("data")
-    if isinstance(result, bytes) and output is not None:
-        _save(result, output)
-    if as_json:
-        write_json(printable(reply))
-    elif failed:
-        _show_error(reply["error"], event)
-    elif not isinstance(result, bytes):
-        write(to_json(printable(result)))
-    elif output is None:
-        _write_bytes(result)
-    if output is not None and not failed and not isinstance(result, bytes):
-        complain(f"the result is no Buffer, so {output} was not written")
-        failed = True
-    end(failed=failed)
-
-
-def _write_bytes(result: bytes) -> None:
-    if sys.stdout.isatty():
-        write(to_json(printable(result)))
-    else:
-        sys.stdout.buffer.write(result)
-        sys.stdout.buffer.flush()
-
-
-def _save(result: bytes, output: Path) -> None:
-    try:
-        output.write_bytes(result)
-    except OSError as error:
-        fail(f"{output} cannot be written: {error.strerror}")
-    note(f"{len(result)} bytes are in {output}")
-
-
-def _show_error(error: dict[str, Any], event: str) -> None:
-    """Say what went wrong: the code, each fault of the argument, and what to do."""
-    code = str(error["code"])
-    click.echo(f"{click.style('✗', fg='red')} {click.style(line(code), bold=True)}  {line(event)}", err=True)
-    faults = [[_place(fault), line(str(fault.get("message", "")))] for fault in error.get("details") or ()]
-    message = clean(str(error.get("message", ""))).splitlines()
-    for text in [*(columns(faults, gap=3) or message), *columns(_extras(error), gap=3)]:
-        click.echo(f"  {text}", err=True)
-    if code == Code.INVALID_ARGUMENT and EVENT.fullmatch(event):
-        click.secho(f"  jackfield functions {event} shows what it takes", dim=True, err=True)
-    if code == Code.UNAUTHENTICATED:
-        click.secho("  say who you are with --token or --token-file", dim=True, err=True)
-
-
-def _place(fault: dict[str, Any]) -> str:
-    return line(".".join(map(str, fault.get("path") or ()))) or "data"
-
-
-def _extras(error: dict[str, Any]) -> list[list[str]]:
-    found = []
-    if "error_id" in error:
-        found.append(["error_id", line(f"{error['error_id']} (the server's log tells more under it)")])
-    if "retry_after" in error:
-        found.append(["retry_after", line(f"{error['retry_after']} ms")])
-    return found
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise click.BadParameter(f"{str(file)!r} cannot be read: {error.strerror}.", param_hint="--file") from None
-
-
-def _value(data: str) -> object:
-    """Return the value that DATA says, strictly as JSON."""
-    source, text = "DATA", data
-    try:
-        if data == "-":
-            source, text = "standard input", sys.stdin.buffer.read().decode("utf-8")
-        elif data.startswith("@"):
-            source = data[1:]
-            text = Path(source).read_bytes().decode("utf-8")
-    except OSError as error:
-        raise click.BadParameter(f"{source!r} cannot be read: {error.strerror}.", param_hint="DATA") from None
-    except UnicodeDecodeError:
-        raise click.BadParameter(f"{source} is not UTF-8; --file sends bytes.", param_hint="DATA") from None
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except RecursionError:
-        raise click.BadParameter(f"{source} is nested too deeply.", param_hint="DATA") from None
-    except ValueError as error:
-        example = text if re.fullmatch(r"[\w .,;:!-]{1,40}", text) else "hello"
-        raise click.BadParameter(
-            f"{source} is not JSON ({error}). A string goes in quotes: '\"{example}\"'", param_hint="DATA"
-        ) from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"JSON has no {name}")
+def _stop_writing() -> None:
+    """Whoever read has what they wanted; nothing is to be flushed to them when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,9 +11,13 @@ from jackfield import _manifest
 from jackfield._cli import inspection, remote
 from jackfield._cli.inspection import Wanted
 from jackfield._cli.options import read_settings
-from jackfield._cli.remote import Address, Connection, NobodyThere, RemoteError, Target
+from jackfield._cli.remote import Target
 from jackfield._cli.terminal import fail, note
+from jackfield._errors import CallError, Code
 from jackfield._host import FunctionInfo, PluginInfo
+from jackfield.client import Client, ConnectionLost
+from jackfield.client._errors import NobodyThere
+from jackfield.client._place import Place
 
 REQUEST_LIMIT = 30.0
 """Seconds that the server has for an answer about itself."""
@@ -34,7 +38,7 @@ class Survey:
     faults: Sequence[str] = ()
 
 
-class _NoSystem(RemoteError):
+class _NoSystem(CallError):
     """The server is there, and has no plugin that tells about it."""
 
 
@@ -53,37 +57,44 @@ def survey(target: Target, *, load: bool = True, event: str | None = None, wante
         note("read from metadata; nothing was imported")
         return Survey(found.plugins, found.functions, found.faults)
     try:
-        address = Address.of(target, settings.server)
-        learnt = asyncio.run(_ask(address, event))
-        note(f"from the running server at {address.url}")
-        return learnt
-    except RemoteError as error:
-        if target.url is not None and not isinstance(error, _NoSystem):
-            fail(str(error))
-        reason = error.reason if isinstance(error, NobodyThere) else str(error)
+        at = remote.place(target, settings.server)
+    except NobodyThere as error:
+        reason = error.reason
+    else:
+        try:
+            learnt = asyncio.run(_ask(at, event))
+            note(f"from the running server at {at.url}")
+            return learnt
+        except CallError as error:
+            if target.url is not None and not isinstance(error, _NoSystem):
+                fail(remote.explained(error, at))
+            reason = error.reason if isinstance(error, NobodyThere) else remote.explained(error, at)
     found = inspection.inspect(settings, settings.file, wanted=wanted)
     note(f"{reason}; loaded here, each plugin in a process of its own")
     return Survey(found.plugins, found.functions, found.faults)
 
 
-async def _ask(address: Address, event: str | None) -> Survey:
-    async with remote.connected(address) as server:
-        plugins = await _told(server, address, "plugins")
-        functions = await _told(server, address, "functions")
+async def _ask(at: Place, event: str | None) -> Survey:
+    async with remote.connected(at) as caller:
+        server = Client(caller)
+        plugins = await _told(server, at, "plugins")
+        functions = await _told(server, at, "functions")
         described = []
         if event is not None and any(row["event"] == event for row in functions):
-            described = [await _told(server, address, "describe", {"event": event})]
+            described = [await _told(server, at, "describe", {"event": event})]
     rows = {row["event"]: row for row in [*functions, *described]}
     return Survey(_plugins(plugins), [_function(row) for row in rows.values()])
 
 
-async def _told(server: Connection, address: Address, name: str, data: object = None) -> Any:
-    reply = await server.request({"event": f"api.system.{name}", "data": data}, limit=REQUEST_LIMIT)
-    if error := reply.get("error"):
+async def _told(server: Client, at: Place, name: str, data: object = None) -> Any:
+    try:
+        return await server.call(f"api.system.{name}", data, timeout=REQUEST_LIMIT)
+    except ConnectionLost:
+        raise
+    except CallError as error:
         raise _NoSystem(
-            f"the server at {address.url} has no system plugin that answers ({error['code']}: {error.get('message')})"
-        )
-    return reply["data"]
+            Code.UNIMPLEMENTED, f"the server at {at.url} has no system plugin that answers ({error})"
+        ) from None
 
 
 def _plugins(rows: Iterable[dict[str, Any]]) -> list[PluginInfo]:

@@ -13,7 +13,7 @@ import ssl as _ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from jackfield.client._caller import calling
+from jackfield.client._caller import Handler, calling
 from jackfield.client._client import Client, Stream
 from jackfield.client._errors import ConnectError, ConnectionLost
 from jackfield.client._exchange import Progress
@@ -24,6 +24,7 @@ __all__ = [
     "Client",
     "ConnectError",
     "ConnectionLost",
+    "Handler",
     "Items",
     "Progress",
     "Stream",
@@ -32,10 +33,11 @@ __all__ = [
 
 
 @asynccontextmanager
-async def connect(
+async def connect(  # noqa: PLR0913 - each is independent of the others
     url: str,
     *,
     token: str | None = None,
+    on: Mapping[str, Handler] | None = None,
     path: str = "/socket.io",
     transports: Sequence[str] = TRANSPORTS,
     headers: Mapping[str, str] | None = None,
@@ -52,6 +54,7 @@ async def connect(
     Args:
         url: The server's address, such as `https://api.example.org`.
         token: Who is calling, for servers that ask.
+        on: Handlers by event, as for `Client.on`; given here they miss nothing of what the server emits first.
         path: The path of the server's Socket.IO endpoint.
         transports: `websocket`, `polling` or both, which are tried one after the other.
         headers: What every request of the connection shows, such as what a proxy wants.
@@ -69,7 +72,7 @@ async def connect(
             print(await client.call("api.services.test.add", {"a": 1, "b": 2}))
     """
     place = Place(url, path, token, tuple(transports), dict(headers or {}), ssl, timeout, timeout)
-    async with calling(place, reconnect=reconnect) as caller:
+    async with calling(place, reconnect=reconnect, handlers=on or {}) as caller:
         yield Client(caller)
 
 

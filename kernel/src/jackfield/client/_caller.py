@@ -8,7 +8,7 @@ import inspect
 import itertools
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -87,13 +87,16 @@ class Caller:
     Args:
         place: The server.
         reconnect: Whether to come back when the connection is lost.
+        handlers: Who is told of what the server emits, from the beginning.
     """
 
-    def __init__(self, place: Place, *, reconnect: bool) -> None:
+    def __init__(self, place: Place, *, reconnect: bool, handlers: Mapping[str, Handler]) -> None:
         self._place = place
         self._reconnect = reconnect
         self._ids = itertools.count(1)
         self._handlers: dict[str, Handler] = {}
+        for event, handler in handlers.items():
+            self.on(event, handler)
         self._link: Link | None = None
         self._over: CallError | None = None
         self._changed = asyncio.Event()
@@ -229,9 +232,9 @@ class Caller:
 
 
 @contextlib.asynccontextmanager
-async def calling(place: Place, *, reconnect: bool = True) -> Any:
+async def calling(place: Place, *, reconnect: bool, handlers: Mapping[str, Handler]) -> AsyncIterator[Caller]:
     """Connect, and disconnect in the end."""
-    caller = Caller(place, reconnect=reconnect)
+    caller = Caller(place, reconnect=reconnect, handlers=handlers)
     await caller.open()
     try:
         yield caller

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 from jackfield._contract import Kind
 from jackfield._errors import CallError, Code
@@ -210,7 +211,12 @@ class Exchange:
         if self._progress is None:
             return
         try:
-            self._progress(progress.get("done", 0), progress.get("total"), progress.get("message"))
+            message = progress.get("message")
+            self._progress(
+                _amount(progress.get("done")) or 0,
+                _amount(progress.get("total")),
+                None if message is None else str(message),
+            )
         except Exception as error:  # noqa: BLE001 - it is the caller's own, and goes to the caller
             self.cancel(error)
 
@@ -273,6 +279,11 @@ class Exchange:
 
 def _number(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _amount(value: object) -> float | None:
+    amount = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return cast(float, value) if amount else None
 
 
 def _current_task() -> asyncio.Task[Any] | None:
