@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 Answer: TypeAlias = Callable[[str, Any], Iterable[Any]]
 """Given an event and its argument, returns what to send: `("ack", value)` or an event with its argument."""
@@ -21,7 +22,11 @@ async def deaf_server(answer: Answer = lambda event, argument: ()) -> AsyncItera
 
     async def speak(socket: ServerConnection) -> None:
         await socket.send("0" + json.dumps(_OPEN))
-        async for message in socket:
+        while True:
+            try:
+                message = await socket.recv()
+            except ConnectionClosed:
+                return
             assert isinstance(message, str)
             if message.startswith("40"):
                 await socket.send('40{"sid":"s"}')

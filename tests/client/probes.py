@@ -7,12 +7,14 @@ from jackfield.client import Client
 PROBE = r"""
     import asyncio
     import os
+    from collections.abc import AsyncIterator
     from jackfield import Call, CallError, Handshake, Principal, Service, Value, hookimpl
 
     service = Service("api.probe")
     seen: dict[str, int] = {}
 
     moved = asyncio.Event()
+    gate = asyncio.Event()
 
     def count(what: str) -> None:
         seen[what] = seen.get(what, 0) + 1
@@ -59,6 +61,61 @@ PROBE = r"""
     async def many(call: Call, data: int) -> None:
         for number in range(data):
             await call.emit("number", number)
+
+    @service.function
+    async def steps(call: Call) -> AsyncIterator[int]:
+        number = 0
+        try:
+            while True:
+                count("steps")
+                yield number
+                number += 1
+        finally:
+            count("stopped")
+
+    @service.function
+    async def silent(call: Call) -> AsyncIterator[int]:
+        count("begun")
+        try:
+            await asyncio.sleep(60)
+            yield 1
+        finally:
+            count("stopped")
+
+    @service.function
+    async def broken(call: Call, data: int) -> AsyncIterator[int]:
+        for number in range(data):
+            yield number
+        raise CallError("aborted", "enough")
+
+    @service.function
+    async def parts(call: Call, data: int) -> AsyncIterator[bytes]:
+        for number in range(data):
+            yield bytes([number]) * 10
+
+    @service.function
+    async def hesitant(call: Call, items: AsyncIterator[str]) -> int:
+        count("hesitating")
+        await gate.wait()
+        async for item in items:
+            return 1
+        return 0
+
+    @service.function
+    async def go(call: Call) -> None:
+        gate.set()
+
+    @service.function
+    async def first(call: Call, items: AsyncIterator[Value]) -> Value:
+        return await anext(items)
+
+    @service.function
+    async def deaf(call: Call, items: AsyncIterator[str]) -> None:
+        count("begun")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            count("stopped")
 
     @hookimpl
     def jackfield_services():
