@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import ModuleType
+
+import pytest
 
 import jackfield
+import jackfield.client
 
 
-def test_all_lists_every_public_name():
-    """`__all__` is the list of what the package offers, and nothing else is public."""
+@pytest.mark.parametrize("door", [jackfield, jackfield.client], ids=lambda door: door.__name__)
+def test_all_lists_every_public_name(door: ModuleType) -> None:
+    """`__all__` is the list of what the package offers, and nothing else is public; another door is no name of it."""
     public = {
         name
-        for name, value in vars(jackfield).items()
-        if not name.startswith("_") and getattr(value, "__name__", name) != "annotations" and name != "annotations"
+        for name, value in vars(door).items()
+        if not name.startswith("_") and name != "annotations" and not isinstance(value, ModuleType)
     }
-    assert public == set(jackfield.__all__)
-    assert len(jackfield.__all__) <= 25
+    assert public == set(door.__all__)
+    assert len(door.__all__) <= 25
+
+
+@pytest.mark.parametrize("door", [jackfield, jackfield.client], ids=lambda door: door.__name__)
+def test_public_names_say_where_they_are_imported_from(door: ModuleType) -> None:
+    """Tracebacks and documentation show no private module."""
+    modules = {name: getattr(getattr(door, name), "__module__", door.__name__) for name in door.__all__}
+    assert {name: module for name, module in modules.items() if module.startswith("jackfield") and "_" in module} == {}
 
 
 def test_importing_jackfield_loads_no_server():

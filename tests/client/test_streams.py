@@ -475,3 +475,16 @@ async def test_an_item_that_is_not_packed_as_it_says_ends_the_stream() -> None:
         assert await anext(stream) == 1
         with pytest.raises(CallError, match="invalid_argument: Not valid gzip"):
             await anext(stream)
+
+
+async def test_progress_that_is_no_number_is_none() -> None:
+    """What is told is what the types say."""
+    frames: list[dict[str, Any]] = [
+        {"progress": {"done": "far", "total": True, "message": 3}},
+        {"progress": {}},
+        {"progress": {"done": 1.5, "total": 3}},
+    ]
+    seen: list[tuple[float, float | None, str | None]] = []
+    async with deaf_server(opening(*frames, {"end": True})) as url, connect(url) as client:
+        assert await collected(client, "api.any.thing", progress=lambda *told: seen.append(told)) == []
+    assert seen == [(0, None, "3"), (0, None, None), (1.5, 3, None)]

@@ -103,7 +103,7 @@ def options(path: str, command: click.Command) -> str:
 
 def _names(option: click.Option, context: click.Context) -> str:
     value = "" if option.is_flag else f" {option.make_metavar(context).removesuffix(' RANGE')}"
-    return ", ".join(f"`{name}{value}`" for name in option.opts)
+    return ", ".join(f"`{name}{value}`" for name in [*option.opts, *option.secondary_opts])
 
 
 TABLES: Final[dict[str, Callable[[], str]]] = {

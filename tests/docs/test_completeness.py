@@ -10,6 +10,7 @@ import click
 import pytest
 
 import jackfield
+import jackfield.client
 from jackfield import Code, _codec, _contract, _envelope, _json
 from jackfield._facade import hook_names
 from jackfield._transport import link
@@ -102,15 +103,17 @@ def test_every_command_is_documented(path: str, command: click.Command) -> None:
     written = section("command-line.md", f"{level} jackfield {path}")
     for parameter in command.params:
         if isinstance(parameter, click.Option):
-            for name in parameter.opts:
+            for name in [*parameter.opts, *parameter.secondary_opts]:
                 assert re.search(rf"`{name}[ `]", written), f"{path}: {name}"
     assert re.search(rf"^\$ .*\bjackfield {path}\b", written, re.MULTILINE), f"{path} has no example"
 
 
 def test_every_public_name_is_documented() -> None:
-    """What `import jackfield` offers is somewhere in the documentation."""
+    """What `import jackfield` offers is somewhere in the documentation, and the client's names are in its page."""
     written = "\n".join(path.read_text(encoding="utf-8") for path in DOCS.glob("*.md"))
     assert [name for name in jackfield.__all__ if not re.search(rf"\b{name}\b", written)] == []
+    names = jackfield.client.__all__
+    assert [name for name in names if not re.search(rf"`[^`]*\b{name}\b[^`]*`", text("client.md"))] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
