@@ -12,7 +12,7 @@ import pytest
 
 from jackfield import CallError, Code
 from jackfield.client import ConnectError, ConnectionLost, connect
-from tests.client.deaf import deaf_server
+from tests.client.deaf import deaf_server, hasty_server
 from tests.client.probes import PROBE, happened, told
 from tests.client.proxy import proxied
 from tests.support.plugins import write_plugin
@@ -212,6 +212,52 @@ async def test_a_token_that_is_not_known_any_more_is_not_shown_again(tmp_path: P
                 with pytest.raises(CallError) as caught:
                     await client.call("api.system.ping")
                 assert caught.value.code is Code.UNAUTHENTICATED
+
+
+async def test_a_reply_that_comes_with_the_farewell_is_a_reply() -> None:
+    """In one response to a poll: what came before the end is taken first."""
+    async with hasty_server() as url, connect(url, transports=["polling"], reconnect=False) as client:
+        assert await client.call("api.any.thing") == "bye"
+        await until(lambda: not client.connected)
+
+
+async def test_a_server_says_when_it_wants_its_clients_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that would come much later comes then."""
+    monkeypatch.setattr("jackfield.client._caller._FIRST_DELAY", 1000)
+    heard: list[object] = []
+
+    def answer(event: str, argument: object) -> list[tuple[str, object]]:
+        return [("server", {"state": "draining", "reconnect_in": 20}), ("ack", {"data": "yes"})]
+
+    async with (
+        deaf_server(answer) as server,
+        proxied(server) as (url, proxy),
+        connect(url, on={"server": heard.append}) as client,
+    ):
+        assert await client.call("api.any.thing") == "yes"
+        assert heard == [{"state": "draining", "reconnect_in": 20}]
+        proxy.cut()
+        await until(lambda: not client.connected)
+        assert await client.call("api.any.thing") == "yes"
+
+
+async def test_handlers_that_come_with_the_connection_miss_nothing(tmp_path: Path) -> None:
+    """Not even what the server emits as soon as it has let the client in."""
+    source = """
+        from jackfield import Client, Principal, hookimpl
+
+        @hookimpl
+        async def jackfield_connect(client: Client, principal: Principal | None) -> None:
+            await client.emit("welcome", "hello")
+    """
+    folder = write_plugin(tmp_path, "greeter", source)
+    heard: list[object] = []
+    with serving(folder / "server", path=[folder]) as server:
+        for transport in ("websocket", "polling"):
+            async with connect(server.url, on={"welcome": heard.append}, transports=[transport]):
+                await until(lambda: heard)
+            assert heard == ["hello"]
+            heard.clear()
 
 
 async def test_what_an_old_connection_brings_is_nothing_to_a_new_one() -> None:

@@ -352,6 +352,17 @@ async def test_an_item_that_does_not_fit_is_an_error_of_the_server(client: Clien
     assert caught.value.details[0]["path"] == ["n"]
 
 
+async def test_the_end_of_the_client_closes_the_sources(probed: Server) -> None:
+    """By the time the block is left, whoever may hold the stream."""
+    source = Source("x", endless=True)
+    async with connect(probed.url) as client:
+        stream = client.stream(SHOUT, items=source.run())
+        assert await anext(stream) == "X"
+    assert source.closed
+    with pytest.raises(ConnectionLost):
+        await take(stream, [])
+
+
 async def test_a_stream_that_is_dropped_closes_its_source(client: Client) -> None:
     """It is cancelled when it is collected."""
     source = Source("x", endless=True)

@@ -178,7 +178,7 @@ def command(  # noqa: PLR0913 - one an option
     try:
         need_client()
         at = remote.place(target, settings.server)
-        asyncio.run(_call(at, sending, answers, bar, _tell if events else None))
+        asyncio.run(_call(at, sending, answers, bar, _teller(bar) if events else None))
     except Refused as error:
         show_error(error, at.url)
         answers.failed = True
@@ -262,8 +262,12 @@ def _too_much(data: object, limit: int) -> str:
     return f": the data has {size} bytes, and limits.message_size is {limit}" if size > limit else ""
 
 
-def _tell(event: str, data: Value) -> None:
-    note(to_json({"event": event, "data": printable(data)}))
+def _teller(bar: Bar) -> Listener:
+    def tell(event: str, data: Value) -> None:
+        bar.clear()
+        note(to_json({"event": event, "data": printable(data)}))
+
+    return tell
 
 
 def _stop_writing() -> None:

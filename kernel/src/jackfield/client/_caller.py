@@ -211,6 +211,8 @@ class Caller:
                     self._over = error
                     self._changed.set()
                     return None
+                if error.retry_after is not None:
+                    delay = error.retry_after / 1000
             except ConnectError:
                 continue
 

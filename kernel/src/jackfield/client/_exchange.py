@@ -35,6 +35,9 @@ class Sender(Protocol):
     def post(self, frame: dict[str, Any]) -> None:
         """Send a frame soon, from where nobody can wait."""
 
+    def hold(self, task: asyncio.Task[None]) -> None:
+        """Keep a task of a call until it is done."""
+
     def forget(self, call_id: int) -> None:
         """Give nothing more to the call of this id."""
 
@@ -128,6 +131,7 @@ class Exchange:
     def feed(self, upload: Upload, encoding: str | None) -> None:
         """Send these items as soon as the server lets them come, and close them in the end."""
         self._pump = asyncio.create_task(self._feed(upload, encoding))
+        self._sender.hold(self._pump)
 
     def limit(self, seconds: float, message: str) -> None:
         """End the call with `deadline_exceeded` if it has not ended by itself in this time."""

@@ -41,6 +41,7 @@ class Link:
         self._session = session
         self._exchanges: dict[int, Exchange] = {}
         self._posts: set[asyncio.Task[None]] = set()
+        self._held: set[asyncio.Task[None]] = set()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.reconnect_in: float | None = None
 
@@ -98,6 +99,11 @@ class Link:
         """Give nothing more to the call of this id."""
         self._exchanges.pop(call_id, None)
 
+    def hold(self, task: asyncio.Task[None]) -> None:
+        """Keep a task of a call from being collected before it is done; it ends when the call does."""
+        self._held.add(task)
+        task.add_done_callback(self._held.discard)
+
     async def close(self) -> None:
         """Say what is still to be said, then good-bye."""
         try:
@@ -109,6 +115,8 @@ class Link:
         finally:
             await self._session.close()
             self.end()
+            if self._held:
+                await asyncio.wait(list(self._held), timeout=_CLOSE_LIMIT)
             for task in (self._sio.eio.read_loop_task, self._sio.eio.write_loop_task):
                 # After a close by the server over polling they would wait for one another, for half a minute.
                 if task is not None:
@@ -123,9 +131,13 @@ class Link:
 
     def watch(self) -> None:
         """Notice the end, in whichever of its two ways the library tells of it: neither is told always."""
-        loop = asyncio.get_running_loop()
-        # Soon rather than now, after what came before the end.
-        self._sio.on("disconnect", lambda *_: loop.call_soon(self.end))
+
+        async def gone(*_: object) -> None:
+            # What came before the end is taken first; the library would throw its acknowledgements away.
+            await asyncio.sleep(0)
+            self.end()
+
+        self._sio.on("disconnect", gone)
         reading = asyncio.ensure_future(asyncio.wait([asyncio.ensure_future(self._sio.eio.wait())]))
         reading.add_done_callback(lambda _: self.end())
 
