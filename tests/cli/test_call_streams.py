@@ -406,6 +406,14 @@ def test_an_upload_has_a_bar(depot: Server, tmp_path: Path) -> None:
     assert seen.endswith("\r\x1b[K")
 
 
+def test_a_download_has_a_bar(depot: Server, tmp_path: Path) -> None:
+    """Of the bytes so far; how many there will be only the function knows."""
+    status, out, seen = on_a_terminal(depot, tmp_path, "api.depot.download", "2", "--output", "out.bin")
+    assert (status, out) == (0, b"")
+    assert seen.startswith("\r\x1b[K3 B")
+    assert seen.replace("\x1b[2m", "").replace("\x1b[0m", "").endswith("\r\x1b[K6 bytes are in out.bin\r\n")
+
+
 def test_a_bar_can_be_done_without(depot: Server, tmp_path: Path) -> None:
     """--no-progress writes nothing about it."""
     status, out, seen = on_a_terminal(depot, tmp_path, "api.depot.steps", "2", "--no-progress")

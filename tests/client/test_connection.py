@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import subprocess
 import sys
@@ -281,7 +282,9 @@ async def test_what_an_old_connection_brings_is_nothing_to_a_new_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [None, [], {}, {"id": 1}, {"error": "no"}, "pong"], ids=["null", "list", "empty", "bare", "text", "string"]
+    "reply",
+    [None, [], {}, {"id": 1}, {"error": "no"}, "pong", {"stream": "odd"}, {"stream": []}, {"stream": "unary"}],
+    ids=json.dumps,
 )
 async def test_what_is_no_reply_is_an_error(reply: object) -> None:
     """A server that speaks another protocol is not believed."""
@@ -292,9 +295,10 @@ async def test_what_is_no_reply_is_an_error(reply: object) -> None:
             await client.call("api.any.thing")
 
 
-async def test_a_code_that_is_not_known_is_unknown() -> None:
+@pytest.mark.parametrize("code", ["teapot", [], None], ids=json.dumps)
+async def test_a_code_that_is_not_known_is_unknown(code: object) -> None:
     """A later server may have more; the message is what it said."""
-    error = {"code": "teapot", "message": "short and stout", "retry_after": "soon"}
+    error = {"code": code, "message": "short and stout", "retry_after": "soon", "details": "none"}
     async with deaf_server(lambda *_: [("ack", {"error": error})]) as url, connect(url) as client:
         with pytest.raises(CallError) as caught:
             await client.call("api.any.thing")

@@ -85,6 +85,7 @@ async def test_items_come_in_order_and_end(client: Client, credit: int) -> None:
 async def test_streams_run_side_by_side(probed: Server, transport: str) -> None:
     """Over either transport, each with its own items."""
     async with connect(probed.url, transports=[transport]) as client:
+        assert await collected(client, SHOUT, items=["x"] * 100) == ["X"] * 100
         streams = [collected(client, COUNT, {"to": 20 + n}) for n in range(10)]
         assert [len(items) for items in await asyncio.gather(*streams)] == [20 + n for n in range(10)]
 
@@ -463,6 +464,18 @@ async def test_what_comes_after_the_end_is_ignored() -> None:
     async with deaf_server(opening({"data": 1}, *late)) as url, connect(url) as client:
         assert await collected(client, "api.any.thing") == [1]
         assert await collected(client, "api.any.thing") == [1]
+
+
+async def test_nothing_of_a_stream_comes_before_it_is_open() -> None:
+    """A call that was not opened is ended by its reply alone."""
+
+    def answer(event: str, argument: dict[str, Any]) -> list[tuple[str, Any]]:
+        frames: list[dict[str, Any]] = [{"data": 1}, {"end": True}, {"error": {}}]
+        early = [("stream", {"id": argument["id"], **frame}) for frame in frames]
+        return [*early, ("ack", {"id": argument["id"], "data": "reply"})]
+
+    async with deaf_server(answer) as url, connect(url) as client:
+        assert await client.call("api.any.thing") == "reply"
 
 
 async def test_frames_that_mean_nothing_are_ignored() -> None:

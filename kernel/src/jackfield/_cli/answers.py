@@ -50,7 +50,7 @@ class Answers:
         elif not isinstance(result, bytes):
             write(to_json(printable(result)))
         elif self._output is None:
-            _write(result, flush=True)
+            _write(result)
         if self._output is not None and not isinstance(result, bytes):
             complain(f"the result is no Buffer, so {self._output} was not written")
             self.failed = True
@@ -73,7 +73,7 @@ class Answers:
             text: bytes | str = to_json({"data": printable(item)})
         else:
             text = item if isinstance(item, bytes) else to_json(printable(item))
-        await asyncio.to_thread(_write, text, flush=True)
+        await asyncio.to_thread(_write, text)
 
     def end(self) -> None:
         """Close a stream that has ended well."""
@@ -150,12 +150,11 @@ def _extras(error: CallError) -> list[list[str]]:
     return found
 
 
-def _write(data: bytes | str, *, flush: bool) -> None:
-    """Write a line of text, or bytes as they are, unless to a terminal."""
+def _write(data: bytes | str) -> None:
+    """Write a line of text, or bytes as they are, unless to a terminal; at once."""
     if isinstance(data, bytes) and not sys.stdout.isatty():
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     else:
         write(data if isinstance(data, str) else to_json(printable(data)))
-        if flush:
-            sys.stdout.flush()
+        sys.stdout.flush()

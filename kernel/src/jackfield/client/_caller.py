@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import itertools
 import logging
+import math
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Request:
             raise TypeError(
                 "data and items exclude each other: the items are the argument of a function that takes them"
             )
-        if self.timeout is not None and not self.timeout > 0:
+        if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise ValueError(f"timeout is a number of seconds above 0, not {self.timeout!r}")
         if not 1 <= self.credit <= MAX_CREDIT:
             raise ValueError(f"credit is a number of items from 1 to {MAX_CREDIT}, not {self.credit!r}")

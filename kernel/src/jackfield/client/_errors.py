@@ -12,9 +12,11 @@ All are `CallError`, so that whoever catches one catches them all:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from jackfield._errors import CallError, Code
+
+_CODES: Final = {code.value: code for code in Code}
 
 
 class ConnectError(CallError):
@@ -69,7 +71,7 @@ def from_wire(error: object) -> CallError:
     code = error.get("code")
     details, retry_after, error_id = error.get("details"), error.get("retry_after"), error.get("error_id")
     return CallError(
-        Code(code) if code in set(Code) else Code.UNKNOWN,
+        _CODES.get(str(code), Code.UNKNOWN),
         str(error.get("message", "")),
         details=cast(Any, [one for one in details if isinstance(one, dict)]) if isinstance(details, list) else (),
         retry_after=retry_after if isinstance(retry_after, int) else None,

@@ -24,6 +24,7 @@ Progress: TypeAlias = Callable[[float, float | None, str | None], object]
 DEFAULT_CREDIT: Final = 16
 """What the server grants itself where the envelope says nothing."""
 MAX_CREDIT: Final = 2**31 - 1
+_STREAMS: Final = {kind.value: kind for kind in (Kind.SERVER, Kind.CLIENT, Kind.BOTH)}
 
 
 class Sender(Protocol):
@@ -164,34 +165,36 @@ class Exchange:
 
     def answered(self, *said: Any) -> None:
         """Take the acknowledgement of the envelope: a reply, or the opening of a stream."""
-        reply = said[0] if len(said) == 1 else None
+        reply = said[0] if len(said) == 1 and isinstance(said[0], Mapping) else {}
         if self.ended:
             return
-        if not isinstance(reply, Mapping) or not ({"data", "error", "stream"} & reply.keys()):
-            self.cancel(from_wire(None))
-        elif "error" in reply:
+        if "error" in reply:
             self._end(from_wire(reply["error"]))
-        elif "stream" in reply and reply["stream"] in set(Kind):
-            self.kind = Kind(reply["stream"])
+        elif kind := _STREAMS.get(str(reply.get("stream"))):
+            self.kind = kind
             self._allowance += _number(reply.get("credit"))
             self._changed.set()
-        else:
+        elif "data" in reply:
             self.kind = Kind.UNARY
             self._finish(reply)
+        else:
+            self.cancel(from_wire(None))
 
     def take(self, frame: Mapping[str, Any]) -> None:
         """Take a frame of the stream."""
         if self.ended:
             return
-        if "error" in frame:
+        if isinstance(progress := frame.get("progress"), Mapping):
+            self._tell(progress)
+        elif self.kind is None:
+            return  # nothing of a stream comes before it is open
+        elif "error" in frame:
             self._end(from_wire(frame["error"]))
         elif frame.get("end") is True:
             self._finish(frame)
         elif "credit" in frame:
             self._allowance = min(self._allowance + _number(frame["credit"]), MAX_CREDIT)
             self._changed.set()
-        elif isinstance(progress := frame.get("progress"), Mapping):
-            self._tell(progress)
         elif "data" in frame:
             self._receive(frame)
 
