@@ -75,6 +75,14 @@ async def test_data_is_packed_and_unpacked(client: Client, encoding: str) -> Non
     assert await client.call("api.services.test.echo", value, encoding=encoding, accept=encoding) == value
 
 
+async def test_a_result_that_is_not_packed_as_it_says_is_an_error() -> None:
+    """It is not repaired."""
+    reply = {"data": "aGk=", "encoding": "base64+gzip"}
+    async with deaf_server(lambda *_: [("ack", reply)]) as url, connect(url) as client:
+        with pytest.raises(CallError, match="invalid_argument: Not valid gzip"):
+            await client.call("api.any.thing")
+
+
 async def test_headers_go_with_the_call(client: Client) -> None:
     """`meta` reaches the function."""
     assert await client.call("api.probe.meta", meta={"tenant": "a"}) == {"tenant": "a"}
@@ -123,8 +131,12 @@ async def test_a_call_that_cannot_be_meant_is_refused_here(client: Client) -> No
         await client.call("api.services.test.echo", 1, items=[1])
     with pytest.raises(TypeError, match="items are many, and str is one: put it in a list"):
         await client.call("api.services.test.echo", items="word")
+    with pytest.raises(TypeError, match="items are an iterable or an async iterable, not int"):
+        await client.call("api.services.test.echo", items=5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="timeout is a number of seconds above 0, not 0"):
         await client.call("api.services.test.echo", timeout=0)
+    with pytest.raises(ValueError, match="timeout is a number of seconds above 0, not inf"):
+        await client.call("api.services.test.echo", timeout=float("inf"))
     with pytest.raises(ValueError, match="credit is a number of items from 1 to 2147483647, not 0"):
         client.stream("api.services.test.echo", credit=0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from jackfield.client import ConnectError, ConnectionLost, connect
 from tests.client.deaf import deaf_server, hasty_server
 from tests.client.probes import PROBE, happened, told
 from tests.client.proxy import proxied
+from tests.interop.places import make_certificate
 from tests.support.plugins import write_plugin
 from tests.support.server import Server, serving
 from tests.support.waiting import until
@@ -126,6 +128,24 @@ async def test_headers_are_shown_with_every_request(tmp_path: Path) -> None:
                 pass
 
 
+async def test_a_certificate_is_checked(tmp_path: Path) -> None:
+    """By those that the machine trusts, or by those that the caller does."""
+    certificate, key = make_certificate(tmp_path)
+    config = f'[server]\ntls_certificate = "{certificate}"\ntls_key = "{key}"'
+    with serving(tmp_path / "server", config=config) as server:
+        with pytest.raises(ConnectError) as caught:
+            async with connect(server.url):
+                pass
+        assert caught.value.message == (
+            f"{server.url} shows a certificate that is not trusted (self-signed certificate): "
+            "name the file of one that vouches for it in the variable SSL_CERT_FILE"
+        )
+        context = ssl.create_default_context(cafile=certificate)
+        for transport in ("websocket", "polling"):
+            async with connect(server.url, ssl=context, transports=[transport]) as client:
+                assert await client.call("api.system.ping") == "pong"
+
+
 def test_importing_the_client_loads_no_carrier() -> None:
     """What it needs to connect is loaded when it connects."""
     script = "import sys, jackfield.client; print([m for m in ('socketio', 'aiohttp') if m in sys.modules])"
@@ -213,6 +233,29 @@ async def test_a_token_that_is_not_known_any_more_is_not_shown_again(tmp_path: P
                 with pytest.raises(CallError) as caught:
                     await client.call("api.system.ping")
                 assert caught.value.code is Code.UNAUTHENTICATED
+
+
+async def test_a_server_that_cannot_let_anybody_in_just_now_is_asked_again(tmp_path: Path) -> None:
+    """A refusal that may pass is no reason to stay away."""
+    source = """
+        import os
+        from jackfield import CallError, Handshake, Principal, hookimpl
+
+        @hookimpl
+        async def jackfield_authenticate(handshake: Handshake) -> Principal | None:
+            if os.path.exists("busy"):
+                os.rename("busy", "asked")
+                raise CallError("unavailable", "Come back.", retry_after=10)
+            return Principal("me")
+    """
+    folder = write_plugin(tmp_path, "busy", source)
+    with serving(folder / "server", path=[folder]) as server:
+        async with proxied(server.url) as (url, proxy), connect(url, transports=["websocket"]) as client:
+            (folder / "server" / "busy").touch()
+            proxy.cut()
+            await until(lambda: not client.connected)
+            assert await client.call("api.system.ping") == "pong"
+        assert (folder / "server" / "asked").exists()
 
 
 async def test_a_reply_that_comes_with_the_farewell_is_a_reply() -> None:

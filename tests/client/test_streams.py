@@ -345,6 +345,22 @@ async def test_an_error_of_the_source_cancels_the_call_and_is_raised(client: Cli
     assert kept(client) == {}
 
 
+async def test_an_error_while_the_source_is_closed_is_raised(client: Client) -> None:
+    """Though there may be a result: nobody else would hear of it."""
+
+    async def stubborn() -> AsyncIterator[dict[str, int]]:
+        try:
+            while True:
+                yield {"n": 1}
+                await asyncio.sleep(0)
+        finally:
+            raise RuntimeError("the file cannot be closed")
+
+    with pytest.raises(RuntimeError, match="the file cannot be closed"):
+        await client.call("api.probe.first", items=stubborn())
+    assert kept(client) == {}
+
+
 async def test_an_item_that_does_not_fit_is_an_error_of_the_server(client: Client) -> None:
     """With the fault's place."""
     with pytest.raises(CallError) as caught:

@@ -245,7 +245,7 @@ class Exchange:
         self._sender.forget(self.id)
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._pump is not None and self._pump is not _current_task():
+        if self._pump is not None and self._pump is not asyncio.current_task():
             self._pump.cancel()
         self._changed.set()
 
@@ -291,10 +291,3 @@ def _number(value: object) -> int:
 def _amount(value: object) -> float | None:
     amount = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return cast(float, value) if amount else None
-
-
-def _current_task() -> asyncio.Task[Any] | None:
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
