@@ -137,6 +137,14 @@ async def test_an_endless_stream_costs_a_slow_consumer_no_memory(client: Client)
     assert kept(client) == {}
 
 
+async def test_several_may_take_from_one_stream(client: Client) -> None:
+    """Each item goes to one of them; the stream is opened once."""
+    stream = client.stream(COUNT, {"to": 40})
+    halves: list[list[Any]] = [[], []]
+    await asyncio.gather(*(take(stream, half) for half in halves))
+    assert sorted(item["n"] for half in halves for item in half) == list(range(1, 41))
+
+
 async def test_items_before_an_error_are_delivered(client: Client) -> None:
     """Then the error is raised, and after that there is nothing."""
     stream = client.stream("api.probe.broken", 5)
@@ -155,6 +163,11 @@ async def test_what_cannot_be_opened_raises_where_it_is_opened(client: Client) -
             pytest.fail("there is no such function")
     with pytest.raises(CallError, match="invalid_argument"):
         await anext(client.stream(COUNT, {"to": "far"}))
+    stream = client.stream("api.probe.nothing")
+    with pytest.raises(CallError, match="not_found"):
+        await anext(stream)
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
     assert kept(client) == {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
@@ -167,6 +168,7 @@ class Stream(AsyncIterator[Any]):
         self._request = request
         self._exchange: Exchange | None = None
         self._closed = False
+        self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Stream:
         await self._opened()
@@ -203,14 +205,23 @@ class Stream(AsyncIterator[Any]):
             await self._exchange.settled()
 
     async def _opened(self) -> Exchange:
-        if self._exchange is None:
-            self._exchange = exchange = await self._caller.begin(self._request)
-            # The call must not hold the stream, or it would never be collected.
-            weakref.finalize(self, exchange.abandon).atexit = False
-        if self._exchange.kind is None:
-            kind = await self._exchange.opened()
-            _expect(self._exchange, kind, Kind.SERVER if self._request.items is None else Kind.BOTH)
-        return self._exchange
+        async with self._opening:
+            if self._exchange is None:
+                try:
+                    self._exchange = exchange = await self._caller.begin(self._request)
+                except BaseException:
+                    self._closed = True  # and so is the source of the items
+                    raise
+                # The call must not hold the stream, or it would never be collected.
+                weakref.finalize(self, exchange.abandon).atexit = False
+            if self._exchange.kind is None:
+                try:
+                    kind = await self._exchange.opened()
+                    _expect(self._exchange, kind, Kind.SERVER if self._request.items is None else Kind.BOTH)
+                except Exception:
+                    self._closed = True
+                    raise
+            return self._exchange
 
 
 def _expect(exchange: Exchange, kind: Kind, expected: Kind) -> None:
