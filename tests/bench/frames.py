@@ -12,8 +12,10 @@ BINARY: Final = 0x82
 FIRST_ID: Final = 1000
 """The ids of acknowledgements have four digits, so that they stand where they are expected."""
 
+PLACEHOLDER: Final = {"_placeholder": True, "num": 0}
+"""Stands in a text where the Buffer belongs that follows it."""
+
 _MASK: Final = b"\x9d\x4f\xe3\x28"  # not zeros, which servers may skip
-_PLACEHOLDER: Final = {"_placeholder": True, "num": 0}
 
 
 def frame(payload: bytes, kind: int = TEXT) -> bytes:
@@ -28,6 +30,18 @@ def frame(payload: bytes, kind: int = TEXT) -> bytes:
     mask = (_MASK * (size // 4 + 1))[:size]
     masked = int.from_bytes(payload, "big") ^ int.from_bytes(mask, "big")
     return head + _MASK + masked.to_bytes(size, "big")
+
+
+def event_frame(arguments: list[Any], number: int | None = None, *, buffer: bool = False) -> bytes:
+    """Return the frame of an event: its name and its arguments.
+
+    Args:
+        arguments: The array of both.
+        number: The id under which it is to be acknowledged, if it is.
+        buffer: Whether a Buffer follows.
+    """
+    text = json.dumps(arguments, separators=(",", ":")).encode()
+    return frame(b"4%b%b%b" % (b"51-" if buffer else b"2", b"" if number is None else b"%d" % number, text))
 
 
 @dataclass(frozen=True)
@@ -46,10 +60,8 @@ class Request:
 
     def frames(self, slot: int) -> bytes:
         """Return all frames of the call, with the id of this slot."""
-        text = json.dumps(self.arguments, separators=(",", ":")).encode()
-        if self.attachment is None:
-            return frame(b"42%d%b" % (FIRST_ID + slot, text))
-        return frame(b"451-%d%b" % (FIRST_ID + slot, text)) + frame(self.attachment, BINARY)
+        text = event_frame(self.arguments, FIRST_ID + slot, buffer=self.attachment is not None)
+        return text if self.attachment is None else text + frame(self.attachment, BINARY)
 
 
 Dialect = Callable[[str, Any, bytes | None], Request]
@@ -85,4 +97,4 @@ def text_request(dialect: Dialect, function: str, size: int) -> Request:
 
 def binary_request(dialect: Dialect, function: str, size: int) -> Request:
     """Return a call with a Buffer of so many bytes."""
-    return dialect(function, _PLACEHOLDER, bytes(range(256)) * (size // 256))
+    return dialect(function, PLACEHOLDER, bytes(range(256)) * (size // 256))

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import psutil
 
+from tests.bench.flows import Flow
 from tests.bench.frames import Request
 from tests.bench.generator import (
     LIMIT,
@@ -191,6 +192,47 @@ async def broadcast(server: Running, request: Request, data: Any, subscribers: i
         "rate": load.delivered / window.seconds,
         "cpu_us": window.server / load.delivered * 1e6,
         "count": load.delivered,
+        "errors": load.errors,
+        **window.shares(),
+    }
+
+
+async def flowing(
+    server: Running,
+    make: Callable[[Load], Flow],
+    connections: int,
+    warm: float,
+    seconds: float,
+    unit: float = 1.0,
+) -> Figures:
+    """Keep a stream going on each connection, one after the other, and count what gets through.
+
+    Args:
+        server: Which one.
+        make: Makes a connection with its streams.
+        connections: How many there are.
+        warm: Seconds before anything is measured.
+        seconds: Seconds in which is measured.
+        unit: How much an item counts.
+    """
+    load = Load()
+    opened = await connect_all(server.url, partial(make, load), connections)
+    for flow in opened:
+        flow.begin()
+    await asyncio.sleep(warm)
+    with measured(server) as window:
+        before = sum(flow.moved for flow in opened)
+        await asyncio.sleep(seconds)
+        moved = (sum(flow.moved for flow in opened) - before) * unit
+    await answer_all(load, opened)
+    _close(load, opened)
+    server.check()
+    if not moved:
+        raise BenchError(f"{server.target.title} streamed nothing: {load.problem or 'nothing came'}")
+    return {
+        "rate": moved / window.seconds,
+        "cpu_us": window.server / moved * 1e6,
+        "count": moved / unit,
         "errors": load.errors,
         **window.shares(),
     }

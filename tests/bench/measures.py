@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import uvloop
 
-from tests.bench import loads
+from tests.bench import feeds, loads
+from tests.bench.flows import Acknowledged, Flow, Incoming, Outgoing
 from tests.bench.frames import Request, binary_request, text_request
-from tests.bench.generator import BenchError
+from tests.bench.generator import BenchError, Load
 from tests.bench.loads import Figures
 from tests.bench.material import write_bench, write_many, write_padded
 from tests.bench.servers import Running, Target, running
@@ -27,6 +29,13 @@ Shape: TypeAlias = tuple[int, int]
 TEXT: Final = 64
 """Characters of the text in a call, where nothing else is said."""
 KIB: Final = 1024
+MB: Final = 1_000_000
+BLOCK: Final = 64 * KIB
+"""Bytes of the Buffers that are streamed."""
+WINDOW: Final = 256
+"""Items that may be on their way to a client."""
+BLOCKS: Final = 16
+"""Buffers that may be on their way, in either direction: the credit that jackfield opens a stream with."""
 WARM: Final = 0.5
 ONE: Final[Shape] = (1, 1)
 """One call after another; where a call takes long, more of them would only wait for one another."""
@@ -45,6 +54,9 @@ class Sizes:
     shapes: tuple[Shape, ...] = ((16, 8), (256, 1), (1, 1))
     texts: tuple[int, ...] = (4 * KIB, 64 * KIB)
     buffers: tuple[int, ...] = (4 * KIB,)
+    streams: tuple[int, ...] = (1, 16)
+    items: int = 4 * KIB
+    blocks: int = 256
     subscribers: int = 1_000
     opened: int = 1_000
     idle: tuple[int, ...] = (1_000, 2_000)
@@ -78,6 +90,12 @@ class Bench:
         """Call one function with a text of some size."""
         request = text_request(server.target.dialect, function, size)
         return self.closed(server, [request] * (shape[0] * shape[1]), shape[0])
+
+
+    def flow(self, server: Running, make: Callable[[Load], Flow], connections: int, unit: float = 1.0) -> Figures:
+        """Keep streams going."""
+        sizes = self.sizes
+        return run(loads.flowing(server, make, connections, sizes.warm, sizes.seconds, unit))
 
 
 class Row(NamedTuple):
@@ -170,6 +188,32 @@ def _broadcast(bench: Bench, target: Target) -> Rows:
         yield Row(f"{sizes.subscribers} subscribers", found)
 
 
+def _streams(bench: Bench, target: Target) -> Rows:
+    assert target.streaming is not None
+    with bench.serve(target) as server:
+        for connections in bench.sizes.streams:
+            feed = feeds.texts(target.streaming, bench.sizes.items, TEXT, WINDOW)
+            yield Row(_streams_name(connections), bench.flow(server, partial(Incoming, feed=feed), connections))
+
+
+def _transfer(bench: Bench, target: Target) -> Rows:
+    assert target.streaming is not None
+    block = bytes(range(256)) * (BLOCK // 256)
+    upload: Callable[[Load], Flow] = (
+        partial(Outgoing, block=block) if target.ours else partial(Acknowledged, block=block, window=BLOCKS)
+    )
+    with bench.serve(target) as server:
+        for connections in bench.sizes.streams:
+            feed = feeds.buffers(target.streaming, bench.sizes.blocks, BLOCK, BLOCKS)
+            for direction, make in {"up": upload, "down": partial(Incoming, feed=feed)}.items():
+                figures = bench.flow(server, make, connections, BLOCK / MB)
+                yield Row(f"{direction}, {_streams_name(connections)}", figures)
+
+
+def _streams_name(connections: int) -> str:
+    return "1 stream" if connections == 1 else f"{connections} streams"
+
+
 def _connections(bench: Bench, target: Target) -> Rows:
     with bench.serve(target) as server:
         yield Row("opened and joined", run(loads.connecting(server, bench.sizes.opened)))
@@ -236,6 +280,10 @@ def _plain(target: Target) -> bool:
     return target.name == "jackfield"
 
 
+def _streams_at_all(target: Target) -> bool:
+    return target.streaming is not None
+
+
 def _broadcasts(target: Target) -> bool:
     return "broadcast" in target.functions
 
@@ -245,6 +293,8 @@ MEASURES: Final = {
     for measure in (
         Measure("unary", "Calls", _unary, _everybody),
         Measure("latency", "Latency at equal load", _latency, _everybody),
+        Measure("streams", "Streams", _streams, _streams_at_all),
+        Measure("transfer", "Buffers up and down", _transfer, _streams_at_all),
         Measure("broadcast", "Broadcast", _broadcast, _broadcasts),
         Measure("connections", "Connections", _connections, _everybody),
         Measure("memory", "Memory of an idle connection", _memory, _everybody),

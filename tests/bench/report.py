@@ -103,6 +103,18 @@ COLUMNS: Final[dict[str, dict[str, Cell]]] = {
         "p99 × Node": _times(NODE, "p99_ms"),
         "server busy": _figure("server_share", "{:.0%}"),
     },
+    "streams": {
+        "items/s": _figure("rate"),
+        **_RATE,
+        "server µs/item": _figure("cpu_us", "{:.2f}"),
+        "server busy": _figure("server_share", "{:.0%}"),
+    },
+    "transfer": {
+        "MB/s": _figure("rate"),
+        **_RATE,
+        "server µs/MB": _figure("cpu_us"),
+        "server busy": _figure("server_share", "{:.0%}"),
+    },
     "broadcast": {"deliveries/s": _figure("rate"), **_RATE, "server µs/delivery": _CPU},
     "connections": {"connections/s": _figure("rate"), **_RATE, "server µs/connection": _figure("cpu_us")},
     "memory": {

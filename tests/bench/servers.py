@@ -15,6 +15,7 @@ from typing import Final
 
 import psutil
 
+from tests.bench.feeds import Streaming
 from tests.bench.frames import Dialect
 from tests.bench.generator import BenchError
 from tests.support.server import environment
@@ -36,6 +37,7 @@ class Target:
         env: Environment variables that it is started with.
         ours: Whether it is jackfield.
         functions: What it has beside `echo`.
+        streaming: How it is asked for a stream, if it can be.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Target:
     env: Mapping[str, str] = field(default_factory=dict)
     ours: bool = False
     functions: frozenset[str] = frozenset()
+    streaming: Streaming | None = None
 
 
 @dataclass

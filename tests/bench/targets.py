@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from jackfield._settings import ServerSettings
-from tests.bench import frames
+from tests.bench import feeds, frames
 from tests.bench.servers import Target
 
 ROOT: Final = Path(__file__).parents[2]
@@ -57,6 +57,7 @@ def peers() -> Iterator[Target]:
         (sys.executable, str(PEERS / "python_socketio.py")),
         frames.bare,
         functions=frozenset({"bytes", "broadcast"}),
+        streaming=feeds.bare,
     )
     if missing := missing_for_node():
         say(f"the servers on Node are left out: {missing}")
@@ -67,6 +68,7 @@ def peers() -> Iterator[Target]:
         ("node", str(PEERS / "node.js")),
         frames.bare,
         functions=frozenset({"bytes", "broadcast"}),
+        streaming=feeds.bare,
     )
     yield Target("moleculer", "moleculer-io", ("node", str(PEERS / "moleculer.js")), frames.moleculer)
     yield Target("feathers", "Feathers", ("node", str(PEERS / "feathers.js")), frames.feathers)
@@ -90,6 +92,7 @@ def _jackfield(name: str, title: str, python: str, websocket: str | None) -> Tar
         {_WEBSOCKET: websocket} if websocket else {},
         ours=True,
         functions=_EVERYTHING,
+        streaming=feeds.jackfield,
     )
 
 

@@ -7,6 +7,22 @@ const { Server } = require("socket.io");
 const http = createServer();
 const io = new Server(http, { transports: ["websocket"], serveClient: false });
 
+// Emits items in a loop. The client acknowledges the last of each half of a window before that of the next one is
+// sent, so that no more than a window waits for it.
+async function emitAll(socket, { count, window }, item) {
+  const half = window / 2;
+  let acknowledged;
+  for (let n = 0; n < count; n += 1) {
+    if ((n + 1) % half) {
+      socket.emit("item", item(n));
+    } else {
+      await acknowledged;
+      acknowledged = socket.emitWithAck("item", item(n));
+    }
+  }
+  await acknowledged;
+}
+
 io.on("connection", (socket) => {
   socket.on("event", (envelope, acknowledge) => {
     acknowledge({ data: envelope.data });
@@ -14,6 +30,18 @@ io.on("connection", (socket) => {
   socket.on("broadcast", (data, acknowledge) => {
     io.emit("message", data);
     acknowledge({ data: null });
+  });
+  socket.on("items", async (data, acknowledge) => {
+    await emitAll(socket, data, (n) => ({ n, text: data.text }));
+    acknowledge({ data: null });
+  });
+  socket.on("give", async (data, acknowledge) => {
+    const blocks = [0, 1, 2, 3].map((fill) => Buffer.alloc(data.size, fill));
+    await emitAll(socket, data, (n) => blocks[n % blocks.length]);
+    acknowledge({ data: null });
+  });
+  socket.on("take", (block, acknowledge) => {
+    acknowledge({ data: block.length });
   });
 });
 
