@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from picows import WSFrame, WSTransport
 

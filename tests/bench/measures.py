@@ -91,7 +91,6 @@ class Bench:
         request = text_request(server.target.dialect, function, size)
         return self.closed(server, [request] * (shape[0] * shape[1]), shape[0])
 
-
     def flow(self, server: Running, make: Callable[[Load], Flow], connections: int, unit: float = 1.0) -> Figures:
         """Keep streams going."""
         sizes = self.sizes
@@ -205,7 +204,8 @@ def _transfer(bench: Bench, target: Target) -> Rows:
     with bench.serve(target) as server:
         for connections in bench.sizes.streams:
             feed = feeds.buffers(target.streaming, bench.sizes.blocks, BLOCK, BLOCKS)
-            for direction, make in {"up": upload, "down": partial(Incoming, feed=feed)}.items():
+            makers: dict[str, Callable[[Load], Flow]] = {"up": upload, "down": partial(Incoming, feed=feed)}
+            for direction, make in makers.items():
                 figures = bench.flow(server, make, connections, BLOCK / MB)
                 yield Row(f"{direction}, {_streams_name(connections)}", figures)
 

@@ -9,7 +9,7 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -62,6 +62,51 @@ async def echo_bytes(call: Call, data: bytes) -> bytes:
 async def broadcast(call: Call, data: dict[str, Any]) -> None:
     """Send what was sent to every client."""
     await call.kernel.emit("message", data)
+
+
+class ItemsIn(BaseModel):
+    """What `items` takes: how many, and the text of each."""
+
+    count: int
+    text: str
+
+
+class ItemOut(BaseModel):
+    """What `items` yields."""
+
+    n: int
+    text: str
+
+
+class GiveIn(BaseModel):
+    """What `give` takes: how many Buffers, and the bytes of each."""
+
+    count: int
+    size: int
+
+
+@service.function
+async def items(call: Call, data: ItemsIn) -> AsyncIterator[ItemOut]:
+    """Yield so many numbered items."""
+    for n in range(data.count):
+        yield ItemOut(n=n, text=data.text)
+
+
+@service.function
+async def give(call: Call, data: GiveIn) -> AsyncIterator[bytes]:
+    """Yield so many Buffers, of four in turn, each filled with its number."""
+    blocks = [bytes([fill]) * data.size for fill in range(4)]
+    for n in range(data.count):
+        yield blocks[n % len(blocks)]
+
+
+@service.function
+async def take(call: Call, items: AsyncIterator[bytes]) -> int:
+    """Return how many bytes the Buffers have together."""
+    total = 0
+    async for block in items:
+        total += len(block)
+    return total
 
 
 Design = Callable[[Call, TextIn], Awaitable[TextOut]]

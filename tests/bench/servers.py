@@ -18,7 +18,7 @@ import psutil
 from tests.bench.feeds import Streaming
 from tests.bench.frames import Dialect
 from tests.bench.generator import BenchError
-from tests.support.server import environment
+from tests.support.server import MALLOC, environment
 
 START_LIMIT: Final = 120.0
 _STOP_LIMIT: Final = 10.0
@@ -106,13 +106,15 @@ def running(
     Raises:
         BenchError: It does not start.
     """
+    variables = environment(path, {**target.env, **(env or {})})
+    del variables[MALLOC]  # it makes every Buffer cost several times as much, and nobody serves like that
     port = free_port()
     log_file = folder / f"{target.name}.log"
     with log_file.open("wb") as log:
         process = psutil.Popen(
             [*pinned(core), *target.command, str(port)],
             cwd=folder,
-            env=environment(path, {**target.env, **(env or {})}),
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

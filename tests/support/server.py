@@ -18,6 +18,8 @@ from typing import Any
 import psutil
 
 START_LIMIT = 30.0
+MALLOC = "MALLOC_MMAP_THRESHOLD_"
+"""The variable that says from which size on glibc gives freed memory back at once."""
 
 
 @dataclass
@@ -124,7 +126,7 @@ def environment(path: Sequence[Path] = (), env: dict[str, str] | None = None) ->
     merged["PYTHONPATH"] = os.pathsep.join(map(str, path))
     merged["PYTHONUNBUFFERED"] = "1"
     # glibc raises this by itself, and then keeps what was freed: tests of memory are to see what the server holds.
-    merged["MALLOC_MMAP_THRESHOLD_"] = "65536"
+    merged[MALLOC] = "65536"
     return {**merged, **(env or {})}
 
 

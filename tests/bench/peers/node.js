@@ -1,26 +1,20 @@
 // Socket.IO on Node: answers what it is sent, and checks nothing.
 "use strict";
 
+const { once } = require("node:events");
 const { createServer } = require("node:http");
 const { Server } = require("socket.io");
 
 const http = createServer();
 const io = new Server(http, { transports: ["websocket"], serveClient: false });
 
-// Emits items in a loop. The client acknowledges the last of each half of a window before that of the next one is
-// sent, so that no more than a window waits for it.
+// Emits items in a loop, and waits where a window of them has not been written yet.
 async function emitAll(socket, { count, window }, item) {
-  const half = window / 2;
-  let acknowledged;
+  const { conn } = socket;
   for (let n = 0; n < count; n += 1) {
-    if ((n + 1) % half) {
-      socket.emit("item", item(n));
-    } else {
-      await acknowledged;
-      acknowledged = socket.emitWithAck("item", item(n));
-    }
+    if (conn.writeBuffer.length >= window) await once(conn, "drain");
+    socket.emit("item", item(n));
   }
-  await acknowledged;
 }
 
 io.on("connection", (socket) => {
