@@ -45,6 +45,10 @@ HOLD = """
         return [b"x"] * data
 
     @service.function
+    async def sized(call: Call, data: list[int]) -> list[bytes]:
+        return [bytes([number]) * size for number, size in enumerate(data)]
+
+    @service.function
     async def ask(call: Call, data: float) -> str:
         try:
             return await call.client.request("question", timeout=data)
@@ -239,6 +243,19 @@ async def test_8_ten_buffers_go_both_ways(server: Server) -> None:
     async with connected(server.url, "polling") as client:
         data = [bytes([number]) for number in range(10)]
         assert await client.call(ECHO, data) == {"data": data}
+    await is_served(server.url)
+
+
+async def test_8_buffers_keep_their_order_whatever_their_sizes(server: Server) -> None:
+    """Small ones and large ones are written in different ways, and many of either go out in one turn."""
+    sizes = [1, 9_000, 0, 70_000, 300_000, 3, 8_192, 8_193, 200_000, 40]
+    asked = json.dumps(sizes)
+    calls = 20
+    async with wire(server.url) as client:
+        await client.send(*(f'42{7 + number}["api.hold.sized",{asked}]' for number in range(calls)))
+        for number in range(calls):
+            assert await client.receive() == f'4610-{7 + number}[{{"data":[{_places(10)}]}}]'
+            assert [await client.receive() for _ in sizes] == [bytes([n]) * size for n, size in enumerate(sizes)]
     await is_served(server.url)
 
 

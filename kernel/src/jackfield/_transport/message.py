@@ -21,7 +21,12 @@ def text_frame(data: bytes) -> bytes:
 
 def binary_frame(data: bytes) -> bytes:
     """Return the websocket frame of a binary message."""
-    return _head(_BINARY, len(data)) + data
+    return binary_head(len(data)) + data
+
+
+def binary_head(size: int) -> bytes:
+    """Return what stands before a binary message of so many bytes in its frame."""
+    return _head(_BINARY, size)
 
 
 def close_frame(code: int, reason: str) -> bytes:
