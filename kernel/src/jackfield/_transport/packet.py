@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias, cast
 
 import orjson
@@ -234,7 +235,10 @@ def refused(namespace: str, message: str, data: dict[str, object] | None = None)
 
 def event(name: str, payload: Json, ack: int | None = None) -> Encoded:
     """Return an event with one argument, in the namespace `/`."""
-    return emission(Json(b"[" + orjson.dumps(name) + b"," + payload.text + b"]", payload.buffers), "/", ack)
+    text = b"[%b,%b]" % (_quoted(name), payload.text)
+    if ack is None and not payload.buffers:  # most items of streams
+        return b"42" + text, ()
+    return emission(Json(text, payload.buffers), "/", ack)
 
 
 def emission(event: Json, namespace: str, ack: int | None = None) -> Encoded:
@@ -252,6 +256,12 @@ def acknowledgement(ack: bytes, text: bytes, buffers: tuple[bytes, ...]) -> Enco
     if buffers:
         return b"4%d%d-%b[%b]" % (_BINARY_ACK, len(buffers), ack, text), buffers
     return b"4%d%b[%b]" % (_ACK, ack, text), ()
+
+
+@lru_cache(maxsize=256)
+def _quoted(name: str) -> bytes:
+    """Return the name of an event as JSON; a server emits a few of them, over and over."""
+    return orjson.dumps(name)
 
 
 def _prefix(namespace: str) -> bytes:
