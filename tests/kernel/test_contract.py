@@ -637,6 +637,11 @@ BROKEN_PROMISE = "the result is not what the function promises: "
         (int, None, BROKEN_PROMISE + "result: Input should be a valid integer"),
         (None, 0, BROKEN_PROMISE + "result: Input should be None"),
         (bytes, "text", BROKEN_PROMISE + "result: Input should be a Buffer"),
+        (
+            Annotated[bytes, Field(max_length=3)],
+            b"long",
+            BROKEN_PROMISE + "result: Data should have at most 3 bytes",
+        ),
         (Inner, {"note": 1}, BROKEN_PROMISE + "blob: Field required; note: Input should be a valid string"),
         (
             list[int],

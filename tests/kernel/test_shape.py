@@ -12,14 +12,32 @@ from uuid import UUID
 import orjson
 import pytest
 from hypothesis import strategies as st
-from pydantic import AfterValidator, AliasPath, BaseModel, ConfigDict, Field, RootModel, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasPath,
+    Base64Bytes,
+    BaseModel,
+    ConfigDict,
+    Field,
+    RootModel,
+    TypeAdapter,
+    ValidationError,
+)
 from typing_extensions import TypedDict
 
 from jackfield import Call, CallError, EncodeError
 from jackfield._contract import Contract
 from jackfield._json import Json
 from jackfield._schema import rewritten, validator
-from jackfield._shape import flat_model, holds_buffers, holds_floats, holds_integers, holds_models, same_in_both_modes
+from jackfield._shape import (
+    flat_model,
+    holds_buffers,
+    holds_floats,
+    holds_integers,
+    holds_models,
+    is_buffer,
+    same_in_both_modes,
+)
 from tests.support.properties import always, numbers, texts
 
 # ------------------------------------------------------------------- arguments
@@ -342,6 +360,24 @@ def test_what_a_type_may_hold(annotation: Any, integers: bool, floats: bool, buf
     assert holds_floats(schema) is floats
     assert holds_buffers(schema) is buffers
     assert holds_models(schema) is models
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        (bytes, True),
+        (Annotated[bytes, Field(max_length=3)], False),
+        (Base64Bytes, False),
+        (bytes | None, False),
+        (list[bytes], False),
+        (Any, False),
+        (str, False),
+    ],
+    ids=str,
+)
+def test_a_type_is_a_buffer_or_not(annotation: Any, expected: bool) -> None:
+    """One that takes any bytes, and nothing else, needs no look at them."""
+    assert is_buffer(_schema(annotation)) is expected
 
 
 def test_a_model_is_flat_or_not() -> None:

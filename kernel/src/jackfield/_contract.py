@@ -116,6 +116,7 @@ class Contract:
         self._checks_floats = _shape.holds_floats(result)
         self._holds_buffers = _shape.holds_buffers(result)
         self._holds_models = _shape.holds_models(result)
+        self._is_buffer = _shape.is_buffer(result)
         self.glance: Glance = _no_glance
         flat = None if self._checks_floats else _shape.flat_model(result)
         if flat is not None and (flat.plain or not self._checks_integers):
@@ -170,6 +171,8 @@ class Contract:
         plain = self.glance(result)
         if plain is not None:
             return Json(plain)
+        if self._is_buffer and type(result) is bytes:
+            return Json(_json.placeholder(0), (result,))
         buffers: list[bytes] = []
         try:
             value = self._validate_result(result)

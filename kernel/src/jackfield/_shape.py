@@ -96,6 +96,12 @@ def holds_buffers(schema: CoreSchema) -> bool:
     return _may_hold(schema, "bytes")
 
 
+def is_buffer(schema: CoreSchema) -> bool:
+    """Tell whether any bytes at all are such a value, and nothing else is."""
+    node: Any = schema
+    return node.get("serialization") is WRITER and node["type"] != "any" and node["schema"].keys() == {"type"}
+
+
 def holds_models(schema: CoreSchema) -> bool:
     """Tell whether a value may hold instances whose fields pydantic takes as they are, validated or not."""
     return any(node.get("type") in _MODELS or _writes(node) == "unknown" for node in _nodes(schema))
