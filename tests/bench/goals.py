@@ -13,9 +13,11 @@ from tests.bench.targets import ASGI, NODE, OURS, PYTHON
 
 FILE: Final = Path(__file__).with_name("ratios.toml")
 QUICK_ROUNDS: Final = 3
-QUICK_SIZES: Final = Sizes(seconds=0.7, warm=0.3, shapes=((16, 8), (256, 1)), texts=(), buffers=())
+QUICK_SIZES: Final = Sizes(
+    seconds=0.7, warm=0.3, shapes=((16, 8), (256, 1)), texts=(), buffers=(), streams=(16,), items=1024
+)
 QUICK_TARGETS: Final = (OURS, ASGI, PYTHON, NODE)
-QUICK_MEASURES: Final = ("unary", "broadcast")
+QUICK_MEASURES: Final = ("unary", "streams", "broadcast")
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,10 @@ def _transfer(bench: Bench, target: Target) -> Rows:
     with bench.serve(target) as server:
         for connections in bench.sizes.streams:
             feed = feeds.buffers(target.streaming, bench.sizes.blocks, BLOCK, BLOCKS)
-            makers: dict[str, Callable[[Load], Flow]] = {"up": upload, "down": partial(Incoming, feed=feed)}
+            makers: dict[str, Callable[[Load], Flow]] = {
+                "upload": upload,
+                "download": partial(Incoming, feed=feed),
+            }
             for direction, make in makers.items():
                 figures = bench.flow(server, make, connections, BLOCK / MB)
                 yield Row(f"{direction}, {_streams_name(connections)}", figures)
@@ -293,8 +296,8 @@ MEASURES: Final = {
     for measure in (
         Measure("unary", "Calls", _unary, _everybody),
         Measure("latency", "Latency at equal load", _latency, _everybody),
-        Measure("streams", "Streams", _streams, _streams_at_all),
-        Measure("transfer", "Buffers up and down", _transfer, _streams_at_all),
+        Measure("streams", "Stream items", _streams, _streams_at_all),
+        Measure("transfer", "Buffers", _transfer, _streams_at_all),
         Measure("broadcast", "Broadcast", _broadcast, _broadcasts),
         Measure("connections", "Connections", _connections, _everybody),
         Measure("memory", "Memory of an idle connection", _memory, _everybody),

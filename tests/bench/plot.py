@@ -13,6 +13,9 @@ PANELS: Final = {
     "Calls, 16 connections × 8 in flight": ("unary", "16 × 8"),
     "Calls, 256 connections × 1 in flight": ("unary", "256 × 1"),
     "Calls, 1 connection × 1 in flight": ("unary", "1 × 1"),
+    "Stream items, 16 streams": ("streams", "16 streams"),
+    "Upload in Buffers, 16 streams": ("transfer", "upload, 16 streams"),
+    "Download in Buffers, 16 streams": ("transfer", "download, 16 streams"),
     "Broadcast to 1 000 subscribers": ("broadcast", "1000 subscribers"),
 }
 """What is shown, if it was measured: the title, the measure, the case."""

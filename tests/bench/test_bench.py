@@ -9,10 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench import goals, plot, report
+from tests.bench import feeds, goals, plot, report
 from tests.bench.__main__ import measure
+from tests.bench.feeds import Streaming
+from tests.bench.flows import Outgoing
 from tests.bench.frames import Dialect, Request, bare
-from tests.bench.generator import BenchError
+from tests.bench.generator import BenchError, Load
 from tests.bench.material import padded
 from tests.bench.measures import MEASURES, Bench, Sizes
 from tests.bench.results import Results, Sample
@@ -25,6 +27,9 @@ TINY = Sizes(
     shapes=((2, 2),),
     texts=(4096,),
     buffers=(4096,),
+    streams=(1, 2),
+    items=300,
+    blocks=20,
     subscribers=3,
     opened=5,
     idle=(3, 6),
@@ -39,6 +44,8 @@ DESIGNS = [
 ]
 CASES = {
     "unary": ["2 × 2", "2 × 2, 4 KiB", "2 × 2, Buffer of 4 KiB", "2 × 2, suspends once"],
+    "streams": ["1 stream", "2 streams"],
+    "transfer": ["upload, 1 stream", "download, 1 stream", "upload, 2 streams", "download, 2 streams"],
     "broadcast": ["3 subscribers"],
     "startup": ["2 plugins", "no plugins"],
     "functions": ["3 functions, 3 called"],
@@ -99,6 +106,10 @@ def test_the_servers_on_node_are_measured(bench: Bench, servers: dict[str, Targe
     if missing := missing_for_node():
         assert not require_all, missing
         pytest.skip(missing)
+    for measure_name in ("streams", "transfer"):
+        for row in MEASURES[measure_name].take(bench, servers[NODE]):
+            assert row.figures["count"] > 0
+            assert row.figures["errors"] == 0, row.case
     bench.sizes = replace(TINY, texts=(), buffers=())
     for name in (NODE, "moleculer", "feathers"):
         (row,) = MEASURES["unary"].take(bench, servers[name])
@@ -113,6 +124,32 @@ def test_a_wrong_reply_is_an_error(bench: Bench, servers: dict[str, Target]) -> 
     row = next(MEASURES["unary"].take(bench, replace(servers[PYTHON], dialect=dialect)))
 
     assert row.figures["errors"] > 0
+
+
+@pytest.mark.parametrize(("name", "streaming"), [(OURS, feeds.jackfield), (PYTHON, feeds.bare)])
+def test_an_item_out_of_turn_is_an_error(
+    name: str, streaming: Streaming, bench: Bench, servers: dict[str, Target]
+) -> None:
+    """The contents of items are looked at, and their order."""
+    swapped: Streaming = (
+        lambda function, data, items, window: streaming(  # noqa: E731
+            function, data, [items[1], items[0], *items[2:]], window
+        )
+    )
+
+    row = next(MEASURES["streams"].take(bench, replace(servers[name], streaming=swapped)))
+
+    assert row.figures["errors"] > 0
+
+
+@pytest.mark.parametrize(("size", "errors"), [(0, 0), (5, 1)])
+async def test_bytes_that_come_to_nothing_are_an_error(size: int, errors: int) -> None:
+    """The function has to tell as many bytes as were sent to it, which are none here."""
+    load = Load()
+
+    Outgoing(load, b"block").other(b'42["stream",{"id":1,"end":true,"data":%d}]' % size)
+
+    assert load.errors == errors
 
 
 def test_a_server_that_dies_is_reported_with_its_log(tmp_path: Path) -> None:
