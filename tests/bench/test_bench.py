@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from tests.bench import feeds, goals, plot, report
 from tests.bench.__main__ import measure
-from tests.bench.feeds import Streaming
+from tests.bench.feeds import Feed, Item, Streaming
 from tests.bench.flows import Outgoing
 from tests.bench.frames import Dialect, Request, bare
 from tests.bench.generator import BenchError, Load
@@ -131,11 +133,9 @@ def test_an_item_out_of_turn_is_an_error(
     name: str, streaming: Streaming, bench: Bench, servers: dict[str, Target]
 ) -> None:
     """The contents of items are looked at, and their order."""
-    swapped: Streaming = (
-        lambda function, data, items, window: streaming(  # noqa: E731
-            function, data, [items[1], items[0], *items[2:]], window
-        )
-    )
+
+    def swapped(function: str, data: dict[str, Any], items: Sequence[Item], window: int) -> Feed:
+        return streaming(function, data, [items[1], items[0], *items[2:]], window)
 
     row = next(MEASURES["streams"].take(bench, replace(servers[name], streaming=swapped)))
 
