@@ -31,6 +31,7 @@ RESERVED: Final = frozenset(
 
 _HEADER: Final = re.compile(rb"4([0-6])(?:(\d{1,3})-)?(?:(/[^,]{0,255})(?:,|\Z))?(\d{1,16})?(?=[\[{\"]|\Z)")
 _CONNECT, _DISCONNECT, _EVENT, _ACK, _CONNECT_ERROR, _BINARY_EVENT, _BINARY_ACK = range(7)
+_NESTS: Final = frozenset({dict, list})
 _LONGEST_QUICK_ACK: Final = 15
 _PREFIX: Final = len(b"42")
 
@@ -54,7 +55,7 @@ class Disconnect:
     namespace: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, like the envelope: every message with a Buffer makes two
 class Event:
     """The client emits an event: its name, and its arguments."""
 
@@ -295,13 +296,21 @@ def _with_buffers(value: Value, buffers: list[bytes]) -> Value:
 
 
 def _put(node: Value, buffers: list[bytes], used: set[int]) -> Value:
+    """Return a node with the Buffers in their places; it is changed where it stands, for nobody has seen it yet."""
     if isinstance(node, list):
-        return [_put(item, buffers, used) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if node.get("_placeholder") is not True:
-        return {key: _put(item, buffers, used) for key, item in node.items()}
-    number = node.get("num")
+        for index, item in enumerate(node):
+            if type(item) in _NESTS:
+                node[index] = _put(item, buffers, used)
+    elif isinstance(node, dict):
+        if node.get("_placeholder") is True:
+            return _named(node.get("num"), buffers, used)
+        for key, item in node.items():
+            if type(item) in _NESTS:
+                node[key] = _put(item, buffers, used)
+    return node
+
+
+def _named(number: Value, buffers: list[bytes], used: set[int]) -> bytes:
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(buffers) or number in used:
         raise PacketError("a placeholder that names no Buffer, or one twice")
     used.add(number)
