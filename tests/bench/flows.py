@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
 from picows import WSFrame, WSTransport
 
@@ -14,6 +15,7 @@ from tests.bench.generator import Closed, Connection, Load
 
 _PACKET: Final = re.compile(rb"4(2|3|51-|61-)(\d*)(\[.*)", re.DOTALL)
 _EVENTS: Final = (b"2", b"51-")
+_END: Final = event_frame(["stream", {"id": STREAM, "end": True}])
 
 
 class Incoming(Connection):
@@ -90,36 +92,60 @@ class Incoming(Connection):
         self._mark = mark if mark < self._end - 1 else self._end
 
 
+@dataclass(frozen=True)
+class Upload:
+    """A stream of Buffers to a function of jackfield.
+
+    Args:
+        function: The function.
+        block: The Buffer.
+        count: How often it is sent.
+        result: What the function has to return.
+        head: An item that goes before them, if one does.
+    """
+
+    function: str
+    block: bytes
+    count: int
+    result: Any
+    head: dict[str, Any] | None = None
+
+
 class Outgoing(Connection):
-    """Streams Buffers to a function of jackfield for as long as the load lasts, as fast as it is given credit.
+    """Sends one stream of Buffers after the other, as fast as it is given credit.
 
     Args:
         load: Counts what happens.
-        block: The Buffer.
+        upload: The stream.
     """
 
-    _OPENING: Final = ["event", {"event": "bench.take", "id": STREAM}]
-    _ITEM: Final = ["stream", {"id": STREAM, "data": PLACEHOLDER}]
-    _END: Final = ["stream", {"id": STREAM, "end": True}]
-
-    def __init__(self, load: Load, block: bytes) -> None:
+    def __init__(self, load: Load, upload: Upload) -> None:
         super().__init__(load)
-        self._size = len(block)
-        self._item = event_frame(self._ITEM, buffer=True) + frame(block, BINARY)
+        self._upload = upload
+        self._opening = event_frame(["event", {"event": upload.function, "id": STREAM}], FIRST_ID)
+        self._item = event_frame(_item(PLACEHOLDER), buffer=True) + frame(upload.block, BINARY)
+        self._leading = self._item if upload.head is None else event_frame(_item(upload.head))
+        self._items = upload.count + (upload.head is not None)
         self._credits: dict[bytes, int] = {}
         self._sent = 0
-        self._ended = False
-        self.moved = 0
+        self._taken = 0
+        self._streams = 0
+
+    @property
+    def moved(self) -> int:
+        """The Buffers that were taken, as far as credit for others tells."""
+        return self._streams * self._upload.count + min(self._taken, self._upload.count)
 
     def begin(self) -> None:
-        """Open the stream."""
+        """Open a stream."""
         self.in_flight = 1
-        self.write(event_frame(self._OPENING, FIRST_ID))
+        self._sent = self._taken = 0
+        self.write(self._opening)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         message = frame.get_payload_as_bytes()
         if (credit := self._credits.get(message)) is not None:
-            self.moved += credit
+            self._taken += credit
             self._send(credit)
         else:
             self.other(message)
@@ -134,21 +160,31 @@ class Outgoing(Connection):
                 self._send(credit)
             case ["stream", {"id": 1, "credit": int(credit)}]:
                 self._credits[message] = credit
-                self.moved += credit
+                self._taken += credit
                 self._send(credit)
-            case ["stream", {"id": 1, "end": True, "data": int(size)}] if size == self._sent * self._size:
-                self.in_flight = 0
+            case ["stream", {"id": 1, "end": True, "data": data}] if data == self._upload.result:
+                self._done()
             case _:
-                self.load.fail(f"a wrong answer to {self._sent} Buffers: {message[:200]!r}")
+                self.load.fail(f"a wrong answer to {self._sent} items: {message[:200]!r}")
 
     def _send(self, credit: int) -> None:
-        if not self.load.stopped:
-            self._sent += credit
-            for _ in range(credit):
-                self.write(self._item)
-        elif not self._ended:
-            self._ended = True
-            self.write(event_frame(self._END))
+        for _ in range(min(credit, self._items - self._sent)):
+            self.write(self._item if self._sent else self._leading)
+            self._sent += 1
+            if self._sent == self._items:
+                self.write(_END)
+
+    def _done(self) -> None:
+        self._streams += 1
+        self._taken = 0
+        if self.load.stopped:
+            self.in_flight = 0
+        else:
+            self.begin()
+
+
+def _item(data: dict[str, Any]) -> list[Any]:
+    return ["stream", {"id": STREAM, "data": data}]
 
 
 class Acknowledged(Closed):

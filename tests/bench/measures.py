@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 import uvloop
 
 from tests.bench import feeds, loads
-from tests.bench.flows import Acknowledged, Flow, Incoming, Outgoing
+from tests.bench.flows import Acknowledged, Flow, Incoming, Outgoing, Upload
 from tests.bench.frames import Request, binary_request, text_request
 from tests.bench.generator import BenchError, Load
 from tests.bench.loads import Figures
@@ -198,12 +198,15 @@ def _streams(bench: Bench, target: Target) -> Rows:
 def _transfer(bench: Bench, target: Target) -> Rows:
     assert target.streaming is not None
     block = bytes(range(256)) * (BLOCK // 256)
+    count = bench.sizes.blocks
     upload: Callable[[Load], Flow] = (
-        partial(Outgoing, block=block) if target.ours else partial(Acknowledged, block=block, window=BLOCKS)
+        partial(Outgoing, upload=Upload("bench.take", block, count, count * BLOCK))
+        if target.ours
+        else partial(Acknowledged, block=block, window=BLOCKS)
     )
     with bench.serve(target) as server:
         for connections in bench.sizes.streams:
-            feed = feeds.buffers(target.streaming, bench.sizes.blocks, BLOCK, BLOCKS)
+            feed = feeds.buffers(target.streaming, count, BLOCK, BLOCKS)
             makers: dict[str, Callable[[Load], Flow]] = {
                 "upload": upload,
                 "download": partial(Incoming, feed=feed),

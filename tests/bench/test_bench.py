@@ -14,7 +14,7 @@ import pytest
 from tests.bench import feeds, goals, plot, report
 from tests.bench.__main__ import measure
 from tests.bench.feeds import Feed, Item, Streaming
-from tests.bench.flows import Outgoing
+from tests.bench.flows import Outgoing, Upload
 from tests.bench.frames import Dialect, Request, bare
 from tests.bench.generator import BenchError, Load
 from tests.bench.material import padded
@@ -142,14 +142,13 @@ def test_an_item_out_of_turn_is_an_error(
     assert row.figures["errors"] > 0
 
 
-@pytest.mark.parametrize(("size", "errors"), [(0, 0), (5, 1)])
-async def test_bytes_that_come_to_nothing_are_an_error(size: int, errors: int) -> None:
-    """The function has to tell as many bytes as were sent to it, which are none here."""
+async def test_a_wrong_result_of_an_upload_is_an_error() -> None:
+    """A function has to tell that it has taken as many bytes as were sent to it."""
     load = Load()
 
-    Outgoing(load, b"block").other(b'42["stream",{"id":1,"end":true,"data":%d}]' % size)
+    Outgoing(load, Upload("bench.take", b"block", 2, 10)).other(b'42["stream",{"id":1,"end":true,"data":5}]')
 
-    assert load.errors == errors
+    assert load.problem == 'a wrong answer to 0 items: b\'42["stream",{"id":1,"end":true,"data":5}]\''
 
 
 def test_a_server_that_dies_is_reported_with_its_log(tmp_path: Path) -> None:
