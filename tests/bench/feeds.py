@@ -57,8 +57,9 @@ Streaming: TypeAlias = Callable[[str, dict[str, Any], Sequence[Item], int], Feed
 
 
 def jackfield(function: str, data: dict[str, Any], items: Sequence[Item], window: int) -> Feed:
-    """Open a stream of jackfield, and grant it credit."""
-    envelope = {"event": f"bench.{function}", "data": data, "id": STREAM, "credit": window}
+    """Open a stream of jackfield, and grant it credit; a name with a namespace is another plugin's."""
+    event = function if "." in function else f"bench.{function}"
+    envelope = {"event": event, "data": data, "id": STREAM, "credit": window}
     events = _messages(items, lambda item: ["stream", {"id": STREAM, "data": item}])
     return Feed(
         ["event", envelope],

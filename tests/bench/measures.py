@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -34,6 +37,8 @@ BLOCK: Final = 64 * KIB
 """Bytes of the Buffers that are streamed."""
 WINDOW: Final = 256
 """Items that may be on their way to a client."""
+PIECE: Final = 256 * KIB
+"""Bytes of the Buffers in which the files plugin sends a file."""
 BLOCKS: Final = 16
 """Buffers that may be on their way, in either direction: the credit that jackfield opens a stream with."""
 WARM: Final = 0.5
@@ -216,6 +221,30 @@ def _transfer(bench: Bench, target: Target) -> Rows:
                 yield Row(f"{direction}, {_streams_name(connections)}", figures)
 
 
+def _files(bench: Bench, target: Target) -> Rows:
+    count = bench.sizes.blocks
+    block = bytes(range(256)) * (BLOCK // 256)
+    sha256 = hashlib.sha256(block * count).hexdigest()
+    root = bench.folder / "files"
+    root.mkdir(exist_ok=True)
+    pieces = [bytes([number % 256]) * PIECE for number in range(count * BLOCK // PIECE)]
+    (root / "served").write_bytes(b"".join(pieces))
+    feed = feeds.jackfield("api.files.download", {"name": "served"}, pieces, BLOCKS)
+    numbers = itertools.count()
+
+    def upload(load: Load) -> Flow:
+        name = f"taken-{next(numbers)}"
+        result = {"name": name, "size": count * BLOCK, "sha256": sha256}
+        head = {"name": name, "replace": True}
+        return Outgoing(load, Upload("api.files.upload", block, count, result, head))
+
+    with bench.serve(target, env={"JACKFIELD_PLUGINS__FILES__ROOT": str(root)}) as server:
+        for connections in bench.sizes.streams:
+            case = _streams_name(connections)
+            yield Row(f"upload, {case}", bench.flow(server, upload, connections, BLOCK / MB))
+            yield Row(f"download, {case}", bench.flow(server, partial(Incoming, feed=feed), connections, PIECE / MB))
+
+
 def _streams_name(connections: int) -> str:
     return "1 stream" if connections == 1 else f"{connections} streams"
 
@@ -290,6 +319,10 @@ def _streams_at_all(target: Target) -> bool:
     return target.streaming is not None
 
 
+def _with_files(target: Target) -> bool:
+    return _plain(target) and find_spec("jackfield_files") is not None
+
+
 def _broadcasts(target: Target) -> bool:
     return "broadcast" in target.functions
 
@@ -301,6 +334,7 @@ MEASURES: Final = {
         Measure("latency", "Latency at equal load", _latency, _everybody),
         Measure("streams", "Stream items", _streams, _streams_at_all),
         Measure("transfer", "Buffers", _transfer, _streams_at_all),
+        Measure("files", "Files", _files, _with_files),
         Measure("broadcast", "Broadcast", _broadcast, _broadcasts),
         Measure("connections", "Connections", _connections, _everybody),
         Measure("memory", "Memory of an idle connection", _memory, _everybody),

@@ -115,6 +115,12 @@ COLUMNS: Final[dict[str, dict[str, Cell]]] = {
         "server µs/MB": _figure("cpu_us"),
         "server busy": _figure("server_share", "{:.0%}"),
     },
+    "files": {
+        "MB/s": _figure("rate"),
+        "spread": _around("rate"),
+        "server µs/MB": _figure("cpu_us"),
+        "server busy": _figure("server_share", "{:.0%}"),
+    },
     "broadcast": {"deliveries/s": _figure("rate"), **_RATE, "server µs/delivery": _CPU},
     "connections": {"connections/s": _figure("rate"), **_RATE, "server µs/connection": _figure("cpu_us")},
     "memory": {

@@ -119,6 +119,16 @@ def test_the_servers_on_node_are_measured(bench: Bench, servers: dict[str, Targe
         assert row.figures["errors"] == 0, name
 
 
+def test_files_are_measured(bench: Bench, servers: dict[str, Target]) -> None:
+    """What is uploaded has the checksum that it should have, and what is downloaded the contents."""
+    pytest.importorskip("jackfield_files", reason="the files plugin is not installed")
+    rows = list(MEASURES["files"].take(bench, servers[OURS]))
+
+    assert [row.case for row in rows] == CASES["transfer"]
+    assert all(row.figures["count"] > 0 for row in rows)
+    assert all(row.figures["errors"] == 0 for row in rows)
+
+
 def test_a_wrong_reply_is_an_error(bench: Bench, servers: dict[str, Target]) -> None:
     """The contents of replies are looked at, not only their number."""
     dialect: Dialect = lambda *call: Request(bare(*call).arguments, [{"data": "another"}])  # noqa: E731
