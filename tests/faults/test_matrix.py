@@ -444,7 +444,7 @@ CONTRACTS = [
         async def broken(call: Call, a: int, b: int) -> None: ...
         """,
         "ContractError",
-        "broken ({here}) takes (call) or (call, data), and nothing else",
+        "broken ({here}) takes (call), (call, data) or (call, items), and nothing else",
     ),
     Fault(
         "stream_of_nothing",

@@ -93,8 +93,16 @@ def plain_generator(call: Call, data: int) -> Iterator[int]:
     yield 1
 
 
-SHAPE = " takes (call) or (call, data), and nothing else"
+async def yields_what(call: Call):
+    yield 1
+
+
+async def plain_items(call: Call, items: Iterator[int]) -> int: ...  # type: ignore[empty-body]
+
+
+SHAPE = " takes (call), (call, data) or (call, items), and nothing else"
 YIELDS = " promises a stream, but yields nothing: it has to be an async def that yields its items"
+PLAIN = " has an iterator for a stream that comes with time: write AsyncIterator[…]"
 OF_WHAT = " does not say what its stream is made of: write AsyncIterator[…]"
 WRITE = "write the type, or typing.Any for anything at all"
 
@@ -121,6 +129,8 @@ WRITE = "write the type, or typing.Any for anything at all"
         (of_what, "ContractError", OF_WHAT),
         (gives_what, "ContractError", OF_WHAT),
         (what_not, "NameError", ": an annotation cannot be resolved: name 'Nowhere' is not defined"),
+        (yields_what, "ContractError", " has no annotation for its result; it yields, so write AsyncIterator[…]"),
+        (plain_items, "ContractError", PLAIN),
         (plain_generator, "ContractError", " yields in a plain def: a stream is an async def that yields"),
     ],
 )

@@ -34,8 +34,8 @@ def test_a_frame_is_read(frame: Any, meant: object) -> None:
     assert read(frame) == meant
 
 
-ONE = "one of data, end, error, cancel, credit, progress."
-KNOWS = "It knows id, encoding, data, end, error, cancel, credit, progress."
+ONE = "one of data, end, cancel, credit."
+KNOWS = "It knows id, encoding, data, end, cancel, credit."
 
 
 NO_IDS: list[Any] = [None, True, 1.5, "", [], 2**53]

@@ -132,6 +132,17 @@ async def test_items_are_sent_to_a_stream(stage: Stage) -> None:
     assert stage.ended == ["numbers", "numbers", "numbers", "double"]
 
 
+async def test_items_may_come_from_a_list(stage: Stage) -> None:
+    """Any iterable will do; what is none is the mistake of who calls, and named there."""
+
+    async def body(call: Call) -> list[Any]:
+        with pytest.raises(TypeError, match=r"^items for test\.total are an iterable or an async one, not 5$"):
+            await call.invoke("test.total", items=5)  # type: ignore[arg-type]
+        return [await call.invoke("test.total", items=[1, 2]), await call.invoke("test.total", items=())]
+
+    assert await _run(stage, body) == {"data": [3, 0]}
+
+
 @pytest.mark.parametrize(
     ("ask", "code", "message"),
     [

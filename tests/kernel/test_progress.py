@@ -112,3 +112,11 @@ async def test_a_number_beyond_json_is_refused_where_it_is_said() -> None:
     progress = Progress(Writer(1), lambda _: None)
     with pytest.raises(EncodeError):
         progress.report(float("inf"), None, None)
+
+
+@pytest.mark.parametrize("said", [("step 1",), (1, "of 3"), (1, 3, 5)])
+async def test_what_is_no_progress_is_refused_where_it_is_said(said: tuple[Any, ...]) -> None:
+    """Arguments in the wrong order do not reach the caller."""
+    progress = Progress(Writer(1), lambda _: None)
+    with pytest.raises(TypeError, match="^progress takes "):
+        progress.report(*(said + (None, None))[:3])

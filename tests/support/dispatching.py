@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +13,7 @@ from jackfield import CallError, FunctionInfo, Handshake, PluginInfo, Principal,
 from jackfield._contract import Contract
 from jackfield._dispatch import Dispatcher
 from jackfield._facade import Hooks
+from jackfield._host import Items
 from jackfield._json import Json
 from jackfield._manifest import Manifest
 from jackfield._plugins import Plugin, Served, State
@@ -89,7 +90,7 @@ class KernelView:
         event: str,
         data: object = None,
         *,
-        items: AsyncIterable[object] | None = None,
+        items: Items | None = None,
         timeout: float | None = None,
     ) -> Value:
         raise CallError("unavailable", "no kernel")
@@ -99,7 +100,7 @@ class KernelView:
         event: str,
         data: object = None,
         *,
-        items: AsyncIterable[object] | None = None,
+        items: Items | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[Value, None]:
         raise CallError("unavailable", "no kernel")

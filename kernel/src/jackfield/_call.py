@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol
 
 from jackfield import _json
 from jackfield._envelope import CallId, Envelope
-from jackfield._host import Kernel
+from jackfield._host import Items, Kernel
 from jackfield._identity import Principal
 from jackfield._json import Json, Value
 from jackfield._progress import Progress
@@ -134,12 +134,12 @@ class Scope(Protocol):
         """The kernel that serves the calls."""
 
     async def invoke(
-        self, outer: Call | None, event: str, data: object, items: AsyncIterable[object] | None, timeout: float | None
+        self, outer: Call | None, event: str, data: object, items: Items | None, timeout: float | None
     ) -> Value:
         """Call `event` on behalf of `outer`, if there is one, and return its result."""
 
     def stream(
-        self, outer: Call | None, event: str, data: object, items: AsyncIterable[object] | None, timeout: float | None
+        self, outer: Call | None, event: str, data: object, items: Items | None, timeout: float | None
     ) -> AsyncGenerator[Value, None]:
         """Call `event` on behalf of `outer`, if there is one, and yield its items."""
 
@@ -228,19 +228,20 @@ class Call:
             message: What is being done, for a person.
 
         Raises:
+            TypeError: `done` or `total` is no number, or `message` no text.
             EncodeError: A number is NaN or infinite.
         """
         if self._progress is not None:
             self._progress.report(done, total, message)
 
-    async def invoke(self, event: str, data: object = None, *, items: AsyncIterable[object] | None = None) -> Value:
+    async def invoke(self, event: str, data: object = None, *, items: Items | None = None) -> Value:
         """Call another function as the same caller, within the time that is left to this call.
 
         Args:
             event: The function's dotted path.
             data: The argument: JSON's values, bytes, models.
-            items: The stream that the function takes in the place of an argument: what is iterated over here is sent
-                to it, an item whenever it takes one.
+            items: The stream that the function takes in the place of an argument, from an iterable or an async one:
+                an item is taken from it whenever the function takes one.
 
         Returns:
             The result as a client would get it.
@@ -250,9 +251,7 @@ class Call:
         """
         return await self._scope.invoke(self, event, data, items, None)
 
-    def stream(
-        self, event: str, data: object = None, *, items: AsyncIterable[object] | None = None
-    ) -> AsyncGenerator[Value, None]:
+    def stream(self, event: str, data: object = None, *, items: Items | None = None) -> AsyncGenerator[Value, None]:
         """Call another function that gives a stream, as the same caller and within the time that is left.
 
         The function runs as far ahead as one item. It is cancelled when the iteration ends early; where that is to

@@ -162,6 +162,7 @@ class Inlet(AsyncIterator[object]):
         self._over = True
         self._queue.clear()
         self.window.close()
+        self._wake()
 
     async def __anext__(self) -> object:
         """Return the next item as the function's type.

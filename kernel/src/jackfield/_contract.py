@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final, NoReturn, Protocol, TypeAlias, cast
 
@@ -27,6 +27,7 @@ _MAX_DETAILS: Final = 50
 _MAX_KEY: Final = 64
 _MANY_FAULTS: Final = 1000
 """Past this number faults are counted alone: pydantic makes a dictionary of every one, or of none."""
+_PLAIN_STREAMS: Final = (Iterator, Generator)
 _STREAMS: Final = (AsyncIterator, AsyncIterable, AsyncGenerator)
 
 
@@ -90,15 +91,16 @@ class Contract:
         parameters = list(inspect.signature(handler).parameters.values())
         positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         if not 1 <= len(parameters) <= 2 or any(p.kind not in positional for p in parameters):
-            self._refuse("takes (call) or (call, data), and nothing else")
+            self._refuse("takes (call), (call, data) or (call, items), and nothing else")
         self.takes_data = len(parameters) == 2
         self._default = parameters[1].default if self.takes_data else None
         self._has_default = self.takes_data and self._default is not inspect.Parameter.empty
-        data_type = self._annotation(hints, parameters[1].name) if self.takes_data else None
-        result_type = self._annotation(hints, "return")
+        data_type = self._annotation(handler, hints, parameters[1].name) if self.takes_data else None
+        result_type = self._annotation(handler, hints, "return")
         self.kind = _kind(data_type, result_type)
         self.threaded = not inspect.iscoroutinefunction(handler) and not inspect.isasyncgenfunction(handler)
         self._check_kind(handler)
+        self._what = "an item" if self.kind in (Kind.SERVER, Kind.BOTH) else "the result"
         data_type, result_type = self._item(data_type), self._item(result_type)
         argument, self.input_schema = self._adapter(data_type, "validation")
         argument_validator = validator(argument)
@@ -137,6 +139,8 @@ class Contract:
 
     def _item(self, annotation: object) -> object:
         """Return the type of a stream's items; of anything else, the type itself."""
+        if (typing.get_origin(annotation) or annotation) in _PLAIN_STREAMS:
+            self._refuse("has an iterator for a stream that comes with time: write AsyncIterator[…]")
         if (typing.get_origin(annotation) or annotation) not in _STREAMS:
             return annotation
         items = typing.get_args(annotation)
@@ -182,9 +186,9 @@ class Contract:
             else:
                 text = self._to_json(value, by_alias=True)
         except ValidationError as error:
-            raise EncodeError(f"the result is not what the function promises: {_summary(error)}") from None
+            raise EncodeError(f"{self._what} is not what the function promises: {_summary(error)}") from None
         except (PydanticSerializationError, RecursionError) as error:
-            raise EncodeError(f"the result cannot be sent: {error}") from error
+            raise EncodeError(f"{self._what} cannot be sent: {error}") from error
         if self._checks_floats and (b"NaN" in text or b"Infinity" in text):
             _refuse_non_finite(text)
         if self._checks_integers and not wide:
@@ -199,11 +203,14 @@ class Contract:
                 f"{self._where}: an annotation cannot be resolved: {error}", kind=type(error).__name__
             ) from error
 
-    def _annotation(self, hints: Mapping[str, object], name: str) -> object:
+    def _annotation(self, handler: Handler, hints: Mapping[str, object], name: str) -> object:
         if name in hints:
             return hints[name]
         what = "its result" if name == "return" else f"parameter {name!r}"
-        self._refuse(f"has no annotation for {what}; write the type, or typing.Any for anything at all")
+        wanted = "write the type, or typing.Any for anything at all"
+        if name == "return" and inspect.isasyncgenfunction(handler):
+            wanted = "it yields, so write AsyncIterator[…]"
+        self._refuse(f"has no annotation for {what}; {wanted}")
 
     def _adapter(
         self, annotation: object, mode: typing.Literal["validation", "serialization"]

@@ -21,7 +21,10 @@ from jackfield._json import Json, Value
 MAX_CREDIT: Final = 2**31 - 1
 """How many items a sender may be allowed at the most, in one grant and altogether."""
 
-_SAYS: Final = ("data", "end", "error", "cancel", "credit", "progress")
+_SAYS: Final = ("data", "end", "cancel", "credit")
+"""What clients say."""
+_HEARS: Final = ("error", "progress")
+"""What they hear alone."""
 _FIELDS: Final = ("id", "encoding", *_SAYS)
 
 
@@ -101,11 +104,11 @@ def read_frame_id(argument: object) -> CallId | None:
 
 def _read(call_id: CallId, fields: dict[str, Value]) -> Frame:
     for name in fields:
-        if name not in _FIELDS:
+        if name not in _FIELDS and name not in _HEARS:
             nearest = difflib.get_close_matches(name[:64], _FIELDS, n=1)
             hint = f" Did you mean {nearest[0]!r}?" if nearest else f" It knows {', '.join(_FIELDS)}."
             _refuse(f"A frame has no field {name[:64]!r}.{hint}")
-    said = [name for name in _SAYS if name in fields and (name == "data" or fields[name] is not None)]
+    said = [name for name in (*_SAYS, *_HEARS) if name in fields and (name == "data" or fields[name] is not None)]
     if len(said) != 1:
         _refuse(f"A frame says one thing, not {' and '.join(said) or 'nothing'}: one of {', '.join(_SAYS)}.")
     what = said[0]

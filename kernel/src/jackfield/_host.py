@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from jackfield._contract import Kind
 from jackfield._identity import Principal
 from jackfield._json import Value
+
+Items: TypeAlias = AsyncIterable[object] | Iterable[object]
+"""What a function sends to another that takes a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Kernel(Protocol):
         event: str,
         data: object = None,
         *,
-        items: AsyncIterable[object] | None = None,
+        items: Items | None = None,
         timeout: float | None = None,
     ) -> Value:
         """Call a function that gives one result, as nobody in particular, from outside any call.
@@ -111,7 +114,7 @@ class Kernel(Protocol):
         event: str,
         data: object = None,
         *,
-        items: AsyncIterable[object] | None = None,
+        items: Items | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[Value, None]:
         """Call a function that gives a stream, as nobody in particular; see `Call.stream`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from typing import Protocol
 
 from jackfield import _json
@@ -15,7 +15,7 @@ from jackfield._contract import Kind
 from jackfield._envelope import NO_OPTIONS, Envelope, Options
 from jackfield._errors import CallError, Code, EncodeError
 from jackfield._frames import Item
-from jackfield._host import Kernel
+from jackfield._host import Items, Kernel
 from jackfield._identity import Principal
 from jackfield._invocation import Answer, Outcome, Places
 from jackfield._json import Json, Value
@@ -66,7 +66,7 @@ class Inside:
         return self._exchange.kernel
 
     async def invoke(
-        self, outer: Call | None, event: str, data: object, items: AsyncIterable[object] | None, timeout: float | None
+        self, outer: Call | None, event: str, data: object, items: Items | None, timeout: float | None
     ) -> Value:
         """Call a function that gives one result, as part of `outer` if there is one.
 
@@ -94,7 +94,7 @@ class Inside:
             await _stopped(places)
 
     async def stream(
-        self, outer: Call | None, event: str, data: object, items: AsyncIterable[object] | None, timeout: float | None
+        self, outer: Call | None, event: str, data: object, items: Items | None, timeout: float | None
     ) -> AsyncGenerator[Value, None]:
         """Call a function that gives a stream, as part of `outer` if there is one, and yield its items.
 
@@ -120,6 +120,8 @@ class Inside:
         if outer is not None and outer.depth >= limit:
             raise CallError(Code.RESOURCE_EXHAUSTED, f"{limit} calls stand inside one another (limits.invoke_depth).")
         pipeline = self._exchange.find(event, None if outer is None else outer.principal)
+        if items is not None and not isinstance(items, AsyncIterable | Iterable):
+            raise TypeError(f"items for {event} are an iterable or an async one, not {items!r:.100}")
         takes_stream = pipeline.info.kind in (Kind.CLIENT, Kind.BOTH)
         if takes_stream is not (items is not None):
             wanted = "takes a stream: give it items" if takes_stream else "takes no stream: give it data, not items"
@@ -158,7 +160,7 @@ class Inside:
 class _Ends:
     """The two ends of a stream that a function has opened itself."""
 
-    def __init__(self, pipeline: Pipeline, items: AsyncIterable[object] | None, handover: _Handover) -> None:
+    def __init__(self, pipeline: Pipeline, items: Items | None, handover: _Handover) -> None:
         self.items = _taken(pipeline, items)
         self.outlet = Outlet(handover, 1)
 
@@ -213,11 +215,9 @@ class _Handover:
             self._waiter.set_result(None)
 
 
-async def _taken(pipeline: Pipeline, items: AsyncIterable[object] | None) -> AsyncGenerator[object, None]:
+async def _taken(pipeline: Pipeline, items: Items | None) -> AsyncGenerator[object, None]:
     """Yield what the outer function sends as the inner one takes it, and close what it comes from."""
-    if items is None:
-        return
-    source = aiter(items)
+    source = _each(items)
     number = 0
     try:
         async for item in source:
@@ -231,6 +231,15 @@ async def _taken(pipeline: Pipeline, items: AsyncIterable[object] | None) -> Asy
     finally:
         if isinstance(source, AsyncGenerator):
             await source.aclose()
+
+
+def _each(items: Items | None) -> AsyncIterator[object]:
+    return aiter(items) if isinstance(items, AsyncIterable) else _plainly(items or ())
+
+
+async def _plainly(items: Iterable[object]) -> AsyncGenerator[object, None]:
+    for item in items:
+        yield item
 
 
 def _encoded(event: str, data: object) -> Json:

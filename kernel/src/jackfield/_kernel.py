@@ -8,7 +8,6 @@ import logging
 import signal
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterable,
     AsyncIterator,
     Awaitable,
     Callable,
@@ -25,7 +24,7 @@ from jackfield._dispatch import Dispatcher
 from jackfield._errors import CallError, Code, StartError
 from jackfield._facade import Hooks
 from jackfield._guard import TimeIsUp, blocking_limit, end_start, end_stop
-from jackfield._host import FunctionInfo, PluginInfo
+from jackfield._host import FunctionInfo, Items, PluginInfo
 from jackfield._identity import Principal
 from jackfield._inside import Inside
 from jackfield._json import Value
@@ -105,7 +104,7 @@ class JackfieldKernel:
         event: str,
         data: object = None,
         *,
-        items: AsyncIterable[object] | None = None,
+        items: Items | None = None,
         timeout: float | None = None,
     ) -> Value:
         """Call a function as nobody in particular; see `jackfield.Kernel`."""
@@ -116,7 +115,7 @@ class JackfieldKernel:
         event: str,
         data: object = None,
         *,
-        items: AsyncIterable[object] | None = None,
+        items: Items | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[Value, None]:
         """Call a function that gives a stream as nobody in particular; see `jackfield.Kernel`."""

@@ -219,6 +219,8 @@ def _pumping(handler: _Handler, contract: Contract) -> _Handler:
     async def pump(call: Call, argument: object, outlet: Outlet, dump: _Dump) -> None:
         async with contextlib.aclosing(handler(call, argument) if takes_data else handler(call)) as items:
             async for item in items:
+                if call.cancelled:  # the function has swallowed that, and yields on: it is closed where it stands
+                    return
                 if not outlet.put(dump(item)):
                     await outlet.flush()
 

@@ -38,8 +38,13 @@ class Progress:
         """Tell how far it is; in any thread, and nothing once the call has been answered.
 
         Raises:
+            TypeError: `done` or `total` is no number, or `message` no text.
             EncodeError: A number is NaN, infinite, or beyond what JSON carries.
         """
+        if not all(isinstance(number, int | float) for number in (done, 0 if total is None else total)):
+            raise TypeError(f"progress takes how much is done and of how much, not {done!r} and {total!r}")
+        if not isinstance(message, str | None):
+            raise TypeError(f"progress takes a text as its message, not {message!r}")
         fields = {"done": done, "total": total, "message": message}
         frame = _json.dumps({name: value for name, value in fields.items() if value is not None})
         if threading.get_ident() == self._thread:

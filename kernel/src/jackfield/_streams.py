@@ -183,6 +183,10 @@ class Stream(Invocation):
                 )
             )
 
+    def _stop(self) -> None:
+        super()._stop()
+        self.channel.items.close()  # so that a function which swallows that it is cancelled comes to the end of them
+
     def _end(self, _: object = None) -> None:
         super()._end(_)
         if self.call.id is not None:

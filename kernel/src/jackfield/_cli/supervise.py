@@ -26,6 +26,8 @@ _MAX_BACKOFF: Final = 30.0
 """Seconds until a server that died is replaced: the first for one, twice as many for the next, up to the last."""
 _STABLE: Final = 60.0
 """Seconds without a death after which that begins anew."""
+_RELOAD_PATIENCE: Final = 1.0
+"""Seconds that calls have to end when a file has changed: who has changed it is waiting, and streams may have no end."""
 _LOOK: Final = 0.5
 """Seconds between two looks for files that have changed."""
 _SUFFIXES: Final = (".py", ".toml")
@@ -202,6 +204,8 @@ class Reloader(_Supervisor):
                 log.error("the server has ended; a change of a file starts it anew")
             seen = await change
             for worker in self._workers:
+                worker.stop()
+                await asyncio.wait([worker.ended], timeout=_RELOAD_PATIENCE)
                 worker.stop()
                 await worker.ended
             self._workers.clear()
