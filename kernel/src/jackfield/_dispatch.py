@@ -142,9 +142,9 @@ class Dispatcher:
         buffers: bool,
         caller: Caller,
         channel: Channel,
-        ended: Callable[[CallId], None],
+        ended: Callable[[CallId, bool], None],
     ) -> None:
-        """Start a stream of a client; `ended` is called with its id when its function is over."""
+        """Start a stream of a client; see `Stream` for `ended`."""
         call, answer = self._call(pipeline, envelope, caller, channel.finish)
         work = partial(pipeline.stream, call, envelope, buffers, channel)
         stream = Stream(pipeline, call, work, answer, self._audience, channel, self.limits.stream_idle, ended)

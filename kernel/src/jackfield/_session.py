@@ -57,9 +57,9 @@ class Switchboard(Protocol):
         buffers: bool,
         caller: Caller,
         channel: Channel,
-        ended: Callable[[CallId], None],
+        ended: Callable[[CallId, bool], None],
     ) -> None:
-        """Start a stream; `ended` is called with its id when its function is over."""
+        """Start a stream; `ended` is called with its id, and whether it was opened, when its function is over."""
 
 
 class Session:

@@ -71,9 +71,12 @@ class Channel:
         pool: What its client's streams may have promised together.
         reply: Sends the reply that says that the stream is open.
         refuse: Answers in its place where nothing is opened.
+
+    Attributes:
+        opened: Whether the client was told that the stream is open.
     """
 
-    __slots__ = ("_kind", "_line", "_opened", "_refuse", "_reply", "items", "outlet")
+    __slots__ = ("_kind", "_line", "_refuse", "_reply", "items", "opened", "outlet")
 
     def __init__(
         self,
@@ -89,7 +92,7 @@ class Channel:
         self._line = line
         self._reply = reply
         self._refuse = refuse
-        self._opened = False
+        self.opened = False
         self.items = Inlet(pool, line.credit, pipeline.take)
         self.outlet = Outlet(line, CREDIT if credit is None else credit)
 
@@ -102,7 +105,7 @@ class Channel:
 
     def open(self) -> None:
         """Tell the client that the stream is open, and what it may send."""
-        self._opened = True
+        self.opened = True
         credit = None if self._kind is Kind.SERVER else self.items.window.open()
         self._reply(self._line.writer.opened(self._kind, credit))
 
@@ -113,7 +116,7 @@ class Channel:
     def finish(self, outcome: Outcome) -> None:
         """Tell the client how the stream has ended."""
         writer = self._line.writer
-        if not self._opened:
+        if not self.opened:
             self._refuse(outcome)
         elif isinstance(outcome, CallError):
             self._line.send(writer.error(outcome))
@@ -149,7 +152,7 @@ class Stream(Invocation):
         audience: Who hears of it.
         channel: Where the items go and come from.
         idle: Seconds that the function may wait for the client.
-        ended: Called when the function is over.
+        ended: Called with the id, and whether the stream was opened, when the function is over.
     """
 
     __slots__ = ("_ended", "_idle", "channel")
@@ -163,7 +166,7 @@ class Stream(Invocation):
         audience: Audience,
         channel: Channel,
         idle: float,
-        ended: Callable[[CallId], None],
+        ended: Callable[[CallId, bool], None],
     ) -> None:
         super().__init__(pipeline, call, work, answer, audience)
         self.channel = channel
@@ -190,7 +193,7 @@ class Stream(Invocation):
     def _end(self, _: object = None) -> None:
         super()._end(_)
         if self.call.id is not None:
-            self._ended(self.call.id)
+            self._ended(self.call.id, self.channel.opened)
 
 
 class Streams:
@@ -239,9 +242,11 @@ class Streams:
         line = FrameLine(self._connection, Writer(call_id, envelope.options.accept_text))
         return Channel(pipeline, envelope, line, self._pool, reply, refuse)
 
-    def ended(self, call_id: CallId) -> None:
-        """Take note that the function of a stream is over."""
+    def ended(self, call_id: CallId, opened: bool) -> None:
+        """Take note that the function of a stream is over; one that was never opened leaves no id behind."""
         self.count -= 1
+        if not opened:
+            return
         self._ended[call_id] = None
         if len(self._ended) > _REMEMBERED:
             del self._ended[next(iter(self._ended))]
