@@ -200,6 +200,246 @@ PROBE = '''
         return None
 '''
 
+STREAMS = '''
+    from collections.abc import AsyncIterator
+
+
+    class Fault(BaseModel):
+        after: int = 0
+        code: str | None = None
+
+
+    def broken(code):
+        return CallError(code, "As you wished.") if code else RuntimeError("the password is hunter2")
+
+    @service.function
+    async def numbers(call: Call, data: int) -> AsyncIterator[int]:
+        """Give the numbers from 1 to this one."""
+        for number in range(1, data + 1):
+            yield number
+
+    @service.function
+    async def gives(call: Call, data: list[Value]) -> AsyncIterator[Value]:
+        """Give one after the other, whatever it is."""
+        for one in data:
+            yield one
+
+    @service.function
+    async def promises(call: Call, data: list[Value]) -> AsyncIterator[int]:
+        """Give one after the other, and promise that all are integers."""
+        for one in data:
+            yield one
+
+    @service.function
+    async def breaks(call: Call, data: Fault) -> AsyncIterator[int]:
+        """Give some numbers, and fail: with a code on purpose, without one by accident."""
+        for number in range(1, data.after + 1):
+            yield number
+        raise broken(data.code)
+
+    @service.function
+    async def breaksWith(call: Call, data: int) -> AsyncIterator[Value]:
+        """Give an item that is fine, and one that holds so many Buffers."""
+        yield 0
+        yield [b"x"] * data
+
+    @service.function
+    async def tells(call: Call, data: Value = None) -> AsyncIterator[int]:
+        """Count without end, and tell when that begins and when it is over."""
+        await call.emit("news", "started")
+        try:
+            number = 0
+            while True:
+                number += 1
+                yield number
+        finally:
+            await call.emit("news", "stopped")
+
+    @service.function
+    async def collects(call: Call, items: AsyncIterator[Value]) -> list[Value]:
+        """Return all items."""
+        return [item async for item in items]
+
+    @service.function
+    async def takesOne(call: Call, items: AsyncIterator[Value]) -> Value:
+        """Return the first item, and take no other."""
+        async for item in items:
+            return item
+        return "nothing"
+
+    @service.function
+    async def books(call: Call, items: AsyncIterator[Appointment]) -> int:
+        """Return how many appointments there were."""
+        return len([item async for item in items])
+
+    @service.function
+    async def breaksOn(call: Call, items: AsyncIterator[Value]) -> int:
+        """Fail when an item says so: `{"code": …}` on purpose, `{}` by accident."""
+        count = 0
+        async for item in items:
+            if isinstance(item, dict):
+                raise broken(item.get("code"))
+            count += 1
+        return count
+
+    @service.function
+    async def refuses(call: Call, items: AsyncIterator[Value]) -> int:
+        """Fail before anything was sent."""
+        raise CallError("failed_precondition", "As you wished.")
+
+    @service.function
+    async def rejects(call: Call, items: AsyncIterator[Value]) -> int:
+        """Take all items, and fail."""
+        async for item in items:
+            pass
+        raise CallError("out_of_range", "As you wished.")
+
+    @service.function(timeout=0.2)
+    async def rushes(call: Call) -> AsyncIterator[int]:
+        """Count for a fifth of a second, which is all that the author gives."""
+        yield 1
+        await asyncio.Event().wait()
+
+    @service.function(ordered=True)
+    async def queues(call: Call, data: int) -> AsyncIterator[int]:
+        """Give the same number without end; one at a time."""
+        while True:
+            yield data
+
+    @service.function
+    async def misjudges(call: Call, items: AsyncIterator[Value]) -> int:
+        """Return what was not promised."""
+        return [item async for item in items]
+
+    @service.function
+    async def listens(call: Call, items: AsyncIterator[Value]) -> None:
+        """Take no item, wait for ever, and tell when that begins and when it is over."""
+        await call.emit("news", "started")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await call.emit("news", "stopped")
+
+    @service.function
+    async def reads(call: Call, items: AsyncIterator[Value]) -> None:
+        """Take every item, tell of each and of the end, and wait for ever."""
+        try:
+            async for item in items:
+                await call.emit("news", item)
+            await call.emit("news", "read")
+            await asyncio.Event().wait()
+        finally:
+            await call.emit("news", "stopped")
+
+    @service.function
+    async def mirrors(call: Call, items: AsyncIterator[Value]) -> AsyncIterator[Value]:
+        """Give every item back."""
+        async for item in items:
+            yield item
+
+    @service.function
+    async def greets(call: Call, items: AsyncIterator[Value]) -> AsyncIterator[Value]:
+        """Give `hello` before it takes anything and `bye` after all, and each item in between."""
+        yield "hello"
+        async for item in items:
+            yield item
+        yield "bye"
+
+    @service.function
+    async def talks(call: Call, items: AsyncIterator[Value]) -> AsyncIterator[Value]:
+        """Give every item back, and tell when that begins and when it is over."""
+        await call.emit("news", "started")
+        try:
+            async for item in items:
+                yield item
+        finally:
+            await call.emit("news", "stopped")
+
+    @service.function
+    async def quits(call: Call, items: AsyncIterator[Value]) -> AsyncIterator[Value]:
+        """Give one item back, and end."""
+        async for item in items:
+            yield item
+            return
+
+    @service.function
+    async def pardons(call: Call, items: AsyncIterator[int]) -> AsyncIterator[Value]:
+        """Give every number back, and the code of what goes wrong with them."""
+        try:
+            async for item in items:
+                yield item
+        except CallError as error:
+            yield error.code
+
+    @service.function
+    async def blobs(call: Call, data: int) -> AsyncIterator[bytes]:
+        """Give so many Buffers, each longer than the one before."""
+        for number in range(data):
+            yield bytes([number]) * number
+
+    @service.function
+    async def large(call: Call, data: int) -> AsyncIterator[Value]:
+        """Give so many items of 50 kB."""
+        for number in range(data):
+            yield {"number": number, "text": "ü" * 25_000}
+
+    @service.function
+    async def weighs(call: Call, items: AsyncIterator[bytes]) -> int:
+        """Return how many bytes there were in all."""
+        return sum([len(item) async for item in items])
+
+    @service.function
+    async def measures(call: Call, items: AsyncIterator[Value]) -> int:
+        """Return how many items there were."""
+        return len([item async for item in items])
+
+    @service.function
+    async def dawdles(call: Call, items: AsyncIterator[Value]) -> None:
+        """Take every item, and wait for ever."""
+        async for item in items:
+            pass
+        await asyncio.Event().wait()
+
+    @service.function
+    async def paces(call: Call) -> str:
+        """Tell of its progress once."""
+        call.progress(1, 2, "half")
+        return "done"
+
+    @service.function
+    def pacesInThread(call: Call) -> str:
+        """Tell of its progress once, from a worker thread."""
+        call.progress(0.5)
+        return "done"
+
+    @service.function
+    async def pacesStream(call: Call) -> AsyncIterator[int]:
+        """Tell of its progress, then give one item."""
+        call.progress(1, total=4)
+        yield 1
+
+    @service.function
+    async def relays(call: Call, data: Inner) -> AsyncIterator[Value]:
+        """Give what another function gives."""
+        async for item in call.stream(data.event, data.data):
+            yield item
+
+    @service.function
+    async def entrusts(call: Call, data: Inner) -> Value:
+        """Have another function take a list, item by item, and return its result."""
+        return await call.invoke(data.event, items=in_turn(data.data))
+
+    @service.function
+    async def passes(call: Call, data: Inner) -> AsyncIterator[Value]:
+        """Have another function take a list, item by item, and give what it gives."""
+        async for item in call.stream(data.event, items=in_turn(data.data)):
+            yield item
+
+    async def in_turn(values):
+        for value in values:
+            yield value
+'''
+
 OFF = """
     raise AssertionError("a plugin that is disabled is never imported")
 """
@@ -257,7 +497,7 @@ CONFIG = '[plugins]\ndisabled = ["off"]\n[limits]\nunpacked_size = 200_000\n'
 
 def write_main(folder: Path) -> Path:
     """Write the plugins of the server `main`: one works, one is to be disabled, one cannot be imported."""
-    write_plugin(folder, "probe", PROBE, namespaces=["api.probe"])
+    write_plugin(folder, "probe", PROBE + STREAMS, namespaces=["api.probe"])
     write_plugin(folder, "off", OFF, namespaces=["api.off"])
     return write_plugin(folder, "broken", BROKEN, namespaces=["api.broken"])
 

@@ -48,7 +48,8 @@ class Client {
     this.order = [];
     socket.onAny((event, ...args) => {
       const acknowledge = typeof args.at(-1) === "function" ? args.pop() : null;
-      this.events.push({ event, args: args.map(toNeutral) });
+      const grants = event === "stream" && args[0]?.credit !== undefined;
+      this.events.push({ event: grants ? "credit" : event, args: args.map(toNeutral) });
       this.serve();
       if (acknowledge && answers[event]) acknowledge(...answers[event].map(fromNeutral));
     });
@@ -141,7 +142,8 @@ const run = async (scenario, urls, mode) => {
       await within(Promise.race([upgraded(socket.io.engine), gone]), doing);
     }
     report.transport = socket.io.engine.transport.name;
-    report.left = client.events.map(({ event, args }) => [event, ...args]);
+    const left = client.events.filter(({ event }) => event !== "credit");
+    report.left = left.map(({ event, args }) => [event, ...args]);
   } catch (error) {
     report.failed = `${doing}: ${error.message}; read so far: ${JSON.stringify(report.seen).slice(-500)}`;
   } finally {

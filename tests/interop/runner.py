@@ -40,7 +40,8 @@ class _Client:
         self.sio.on("disconnect", self._leave, self._namespace)
 
     async def _keep(self, event: str, *arguments: Any) -> Any:
-        self.events.append((event, [to_neutral(argument) for argument in arguments]))
+        grants = event == "stream" and isinstance(arguments[0], dict) and "credit" in arguments[0]
+        self.events.append(("credit" if grants else event, [to_neutral(argument) for argument in arguments]))
         async with self.arrived:
             self.arrived.notify_all()
         if event not in self._answers:
@@ -140,7 +141,7 @@ async def _run(plan: Plan, mode: str, urls: Mapping[str, str]) -> Report:
         async with asyncio.timeout(LIMIT):
             await client.take({"op": "call", "event": "api.system.ping", "args": []})
         report["transport"] = client.sio.transport()
-        report["left"] = [[event, *arguments] for event, arguments in client.events]
+        report["left"] = [[event, *arguments] for event, arguments in client.events if event != "credit"]
     except socketio.exceptions.ConnectionError:
         report["refused"] = client.refused
     except Exception as error:  # noqa: BLE001 - whatever goes wrong is this scenario's, and is reported

@@ -14,6 +14,9 @@ A runner understands these operations:
 | `next`  | `event`                  | waits for the first event of this name not yet read | its arguments        |
 | `order` |                          | nothing                                             | labels as acked      |
 
+Frames with which the server grants credit are kept apart from other events `stream`, as the event `credit`, and those
+that no `next` has read are not reported: when the server returns credit, and how much at a time, is its own affair.
+
 At the end it calls `api.system.ping`, so that whatever was to come has come, and reports the events that no
 `next` has read. A connection of its own is made for each scenario.
 """
