@@ -59,8 +59,8 @@ def _reports(
     plans = [scenario.plan() for scenario in ALL]
     if client == "py":
         return group(asyncio.run(run_all(plans, mode, urls)))
-    if missing := _missing():
-        (pytest.fail if require_all else pytest.skip)(missing)
+    if lack := missing():
+        (pytest.fail if require_all else pytest.skip)(lack)
     file = tmp_path_factory.mktemp("plans") / "scenarios.json"
     file.write_text(json.dumps(plans), encoding="utf-8")
     done = subprocess.run(
@@ -100,7 +100,7 @@ def test_every_error_id_is_in_the_log(reports: Reports, servers: dict[str, Serve
     assert "hunter2" not in told
 
 
-def _missing() -> str | None:
+def missing() -> str | None:
     if shutil.which("node") is None:
         return "there is no `node` to run the JavaScript client with"
     if not (HERE / "node_modules/socket.io-client").is_dir():
