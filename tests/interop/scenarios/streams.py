@@ -590,7 +590,7 @@ CANCELS = [
         hear("news", "started"),
         fails("deadline_exceeded", "in time"),
         hear("news", "stopped"),
-        opens("api.probe.talks", "both", timeout=300),
+        opens("api.probe.talks", "both", timeout=1500),
         hear("news", "started"),
         *sends("a"),
         *items("a"),
