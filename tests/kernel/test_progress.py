@@ -118,5 +118,5 @@ async def test_a_number_beyond_json_is_refused_where_it_is_said() -> None:
 async def test_what_is_no_progress_is_refused_where_it_is_said(said: tuple[Any, ...]) -> None:
     """Arguments in the wrong order do not reach the caller."""
     progress = Progress(Writer(1), lambda _: None)
-    with pytest.raises(TypeError, match="^progress takes "):
-        progress.report(*(said + (None, None))[:3])
+    with pytest.raises(TypeError, match=r"^progress takes "):
+        progress.report(*(*said, None, None)[:3])

@@ -27,7 +27,7 @@ _MAX_BACKOFF: Final = 30.0
 _STABLE: Final = 60.0
 """Seconds without a death after which that begins anew."""
 _RELOAD_PATIENCE: Final = 1.0
-"""Seconds that calls have to end when a file has changed: who has changed it is waiting, and streams may have no end."""
+"""Seconds that calls have to end when a file has changed; whoever has changed it waits, and streams may have no end."""
 _LOOK: Final = 0.5
 """Seconds between two looks for files that have changed."""
 _SUFFIXES: Final = (".py", ".toml")
