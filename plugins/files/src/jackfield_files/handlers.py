@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import aclosing, contextmanager
 from typing import Final
 
 from jackfield import Call, CallError, Code, Service
@@ -69,11 +69,10 @@ def make_service(opened: Callable[[Call], Files]) -> Service:
         """
         order, first = await _order(call, items)
         with _told():
-            info, sha256 = await opened(call).uploads.receive(
-                order,
-                _buffers(first, items),
-                lambda done: call.progress(done, order.size, order.name),
-            )
+            async with aclosing(_buffers(first, items)) as buffers:
+                info, sha256 = await opened(call).uploads.receive(
+                    order, buffers, lambda done: call.progress(done, order.size, order.name)
+                )
         return Uploaded(name=info.name, size=info.size, sha256=sha256)
 
     @service.function(errors=[*_ABOUT_A_FILE, Code.OUT_OF_RANGE])
@@ -81,13 +80,10 @@ def make_service(opened: Callable[[Call], Files]) -> Service:
         """Send a file, or a part of it, as Buffers. A version makes sure that it is still the same file."""
         files = opened(call)
         part = Part(data.name, data.offset, data.length, data.version)
-        pieces = send(files.storage, part, files.settings.chunk)
-        try:
-            with _told():
+        with _told():
+            async with aclosing(send(files.storage, part, files.settings.chunk)) as pieces:
                 async for piece in pieces:
                     yield piece
-        finally:
-            await pieces.aclose()
 
     @service.function(name="list", errors=[Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION])
     def list_files(call: Call, data: ListRequest = _EVERYTHING) -> Listing:
@@ -155,7 +151,7 @@ async def _order(call: Call, items: AsyncIterator[UploadStart | bytes]) -> tuple
     return Order(name), first
 
 
-async def _buffers(first: bytes | None, items: AsyncIterator[UploadStart | bytes]) -> AsyncIterator[bytes]:
+async def _buffers(first: bytes | None, items: AsyncIterator[UploadStart | bytes]) -> AsyncGenerator[bytes, None]:
     if first is not None:
         yield first
     async for item in items:

@@ -26,7 +26,7 @@ class FilesSettings(BaseModel):
         86400.0, ge=0, description="Seconds that a broken upload is kept to be gone on with; 0 keeps none."
     )
     chunk: int = Field(
-        256 * 1024, ge=1024, le=8 * 1024**2, description="Bytes of the Buffers in which a file is downloaded."
+        256 * 1024, ge=1024, le=512 * 1024, description="Bytes of the Buffers in which a file is downloaded."
     )
 
 
