@@ -87,21 +87,18 @@ class Connection:
             assert isinstance(frame, dict)
             if frame["id"] != self._id:
                 continue
-            if "progress" in frame:
-                self.progress.append(frame["progress"])
-                continue
-            if "error" in frame:
-                raise Refused(frame["error"])
-            return frame
+            if not self._is_progress(frame):
+                return frame
 
     async def upload(
-        self, items: Iterable[Any], *, cut_after: int | None = None, end: bool = True, **fields: Any
+        self, items: Iterable[Any], *, cut_after: int | None = None, told: int = 0, end: bool = True, **fields: Any
     ) -> Any:
         """Upload: send items as the server lets it, then the end, and return the result.
 
         Args:
             items: The object that begins it, and Buffers.
             cut_after: Cut the connection after so many items, in the middle of the next one.
+            told: Before that, wait until the server has told of so many bytes, if `progress` was asked for.
             end: Whether to say that this was all; else nothing is returned.
             fields: More fields of the envelope.
 
@@ -116,6 +113,8 @@ class Connection:
             while not credit:
                 credit = (await self.answer())["credit"]
             if self.sent == cut_after:
+                while told > max((step["done"] for step in self.progress), default=0):
+                    self._is_progress(await self._next("stream"))
                 await self.cut(item)
             await self.frame(data=item)
             credit -= 1
@@ -123,10 +122,17 @@ class Connection:
         if not end:
             return None
         await self.frame(end=True)
-        while True:
-            frame = await self.answer()
-            if "end" in frame:
-                return frame["data"]
+        return await self.end()
+
+    async def end(self) -> Any:
+        """Return the result of the newest stream, whatever comes before its end.
+
+        Raises:
+            Refused: It has failed.
+        """
+        while "end" not in (frame := await self.answer()):
+            pass
+        return frame.get("data")
 
     async def download(self, data: Any, *, credit: int = 4) -> AsyncIterator[bytes]:
         """Download: yield Buffers, and let the server send as many more."""
@@ -143,6 +149,13 @@ class Connection:
             await self._wire.send(f"451-{json.dumps(['stream', frame])}")
         self._wire.socket.transport.abort()
         raise Gone
+
+    def _is_progress(self, frame: dict[str, Any]) -> bool:
+        if "error" in frame:
+            raise Refused(frame["error"])
+        if "progress" in frame:
+            self.progress.append(frame["progress"])
+        return "progress" in frame
 
     async def _next(self, name: str) -> Any:
         for index, (found, argument) in enumerate(self._waiting):

@@ -13,7 +13,17 @@ import psutil
 import pytest
 
 from jackfield_files import incoming as module
-from jackfield_files.faults import Damaged, Exists, FileFault, Incomplete, NoRoom, NotServed, OutOfRange, Superseded
+from jackfield_files.faults import (
+    Damaged,
+    Exists,
+    FileFault,
+    Incomplete,
+    NoRoom,
+    NotServed,
+    OutOfRange,
+    Stopped,
+    Superseded,
+)
 from jackfield_files.incoming import Incoming, Order, kept_of
 from jackfield_files.space import key_of
 from jackfield_files.storage import Info, Storage
@@ -109,6 +119,25 @@ def test_a_broken_upload_is_kept_and_gone_on_with(storage: Storage, root: Path, 
     assert sha256 == hashlib.sha256(CONTENT).hexdigest()
     assert (root / "a").read_bytes() == CONTENT
     assert kept_of(storage, "a") == 0
+
+
+def test_an_upload_that_is_stopped_before_it_goes_on_loses_nothing(storage: Storage, root: Path, begin: Begin) -> None:
+    """While it reads what is kept, its client may go again: what is kept stays, up to the offset."""
+    broken(begin, CONTENT)
+    upload = Incoming(storage, Order("a", offset=60_000), QUOTA)
+    upload.stop()
+    with pytest.raises(Stopped):
+        upload.open()
+    upload.close()
+    assert kept_of(storage, "a") == 60_000
+    with closing(Storage(root, quota=QUOTA, keep=DAY)) as other:
+        running = begin("a", offset=60_000, where=other)
+        upload = Incoming(storage, Order("a", offset=50_000), QUOTA)
+        upload.stop()
+        upload.open()
+        upload.close()
+        running.close()
+    assert kept_of(storage, "a") == 50_000
 
 
 def test_an_upload_without_offset_starts_anew(storage: Storage, root: Path, begin: Begin) -> None:

@@ -10,7 +10,7 @@ from jackfield import Call, CallError, Code, Service
 from jackfield_files import faults
 from jackfield_files.downloads import Part, send
 from jackfield_files.files import Files
-from jackfield_files.incoming import Order, kept_of
+from jackfield_files.incoming import Order
 from jackfield_files.messages import (
     DownloadRequest,
     File,
@@ -119,10 +119,10 @@ def make_service(opened: Callable[[Call], Files]) -> Service:
             return _file(opened(call).storage.move(data.name, data.to, replace=data.replace))
 
     @service.function(errors=[Code.INVALID_ARGUMENT])
-    def offset(call: Call, data: Which) -> Kept:
+    async def offset(call: Call, data: Which) -> Kept:
         """Tell how many bytes of a broken upload are kept; 0 if none."""
         with _told():
-            return Kept(name=data.name, offset=kept_of(opened(call).storage, data.name))
+            return Kept(name=data.name, offset=await opened(call).uploads.kept(data.name))
 
     return service
 

@@ -36,11 +36,13 @@ async def ended(work: asyncio.Future[T], stop: Callable[[], None] | None = None)
 async def over(work: asyncio.Future[T]) -> None:
     """Wait until a thread has ended, however it ends; a cancellation comes after that."""
     cancelled: asyncio.CancelledError | None = None
-    while not work.done():
+    while True:
         try:
-            await asyncio.wait([work])
+            await asyncio.wait([work])  # which also lets run what is to be called at its end
         except asyncio.CancelledError as error:
             cancelled = error
+        if work.done():
+            break
     work.exception()  # nobody asks for it any more
     if cancelled is not None:
         raise cancelled

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final
 
-from jackfield_files.incoming import MAX_BUFFERS, Incoming, Order, superseded
+from jackfield_files.incoming import MAX_BUFFERS, Incoming, Order, kept_of, superseded
 from jackfield_files.storage import Info, Storage
 from jackfield_files.threads import ended, in_thread, over, start
 
@@ -57,12 +57,24 @@ class Uploads:
                     await stack.enter_async_context(line.lock)
                     stack.push_async_callback(in_thread, incoming.close)
                     await ended(start(incoming.open), incoming.stop)
-                    await _write_all(incoming, buffers, progress)
+                    turn.begun.set()
+                    await _Pen(incoming, progress, turn.end).write(buffers)
                 return await in_thread(incoming.finish)
         finally:
+            turn.begun.set()
             line.uploads -= 1
             if not line.uploads:
                 del self._lines[order.name]
+
+    async def kept(self, name: str) -> int:
+        """Return how many bytes an upload can go on after: of one that broke, or of one that runs.
+
+        Raises:
+            BadName: The name breaks a rule.
+        """
+        if (line := self._lines.get(name)) is not None and line.newest is not None:
+            await line.newest.begun.wait()  # it may begin anew
+        return await in_thread(kept_of, self._storage, name)
 
 
 class _Line:
@@ -71,32 +83,38 @@ class _Line:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.uploads = 0
-        self._newest: _Turn | None = None
+        self.newest: _Turn | None = None
 
     def next(self, name: str) -> _Turn:
-        if self._newest is not None:
-            self._newest.end()
-        self._newest = _Turn(name)
-        return self._newest
+        if self.newest is not None:
+            self.newest.end(superseded(name))
+        self.newest = _Turn()
+        return self.newest
 
 
 class _Turn:
-    """The part of an upload that a newer one ends: all but its last step."""
+    """The part of an upload that others can end, whatever it waits for: all but its last step.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    Attributes:
+        begun: Whether it is known what of an older upload it goes on with.
+    """
+
+    def __init__(self) -> None:
         self._scope = asyncio.timeout(None)
-        self._over = False
+        self._reason: BaseException | None = None
         self._inside = False
+        self.begun = asyncio.Event()
 
-    def end(self) -> None:
-        if self._inside and not self._over:
-            self._scope.reschedule(asyncio.get_running_loop().time())
-        self._over = True
+    def end(self, reason: BaseException) -> None:
+        """Let it raise this, as soon as the thread that works for it has ended."""
+        if self._reason is None:
+            self._reason = reason
+            if self._inside:
+                self._scope.reschedule(asyncio.get_running_loop().time())
 
     async def __aenter__(self) -> None:
-        if self._over:
-            raise superseded(self._name)
+        if self._reason is not None:
+            raise self._reason
         await self._scope.__aenter__()
         self._inside = True
 
@@ -106,31 +124,63 @@ class _Turn:
         self._inside = False
         try:
             await self._scope.__aexit__(kind, error, traceback)
-        except TimeoutError:
-            raise superseded(self._name) from None
+        except TimeoutError as timeout:
+            raise (self._reason or timeout) from None
+        if kind is None and self._reason is not None:  # it came to its end before it heard of it
+            raise self._reason
 
 
-async def _write_all(incoming: Incoming, buffers: AsyncIterator[bytes], progress: Progress) -> None:
-    """Write Buffers as they come. While a thread writes some, those that come are gathered for the next one."""
-    writing: asyncio.Future[None] | None = None
-    gathered: list[bytes] = []
-    size = 0
-    try:
-        progress(incoming.size)
-        async for buffer in buffers:
-            gathered.append(buffer)
-            size += len(buffer)
-            if writing is not None:
-                if not writing.done() and size < BATCH and len(gathered) < MAX_BUFFERS:
-                    continue
-                await ended(writing)
-                progress(incoming.size)
-            writing, gathered, size = start(incoming.write, gathered), [], 0
-        if writing is not None:
-            await ended(writing)
-            if gathered:
-                await in_thread(incoming.write, gathered)
-            progress(incoming.size)
-    finally:
-        if writing is not None:
-            await over(writing)
+class _Pen:
+    """Writes Buffers in threads, one after the other. Those that come while a thread writes go with the next one.
+
+    Args:
+        incoming: Where they go.
+        progress: Told of what has been written.
+        fail: Called with what a thread raises.
+    """
+
+    def __init__(self, incoming: Incoming, progress: Progress, fail: Callable[[BaseException], None]) -> None:
+        self._incoming = incoming
+        self._progress = progress
+        self._fail = fail
+        self._writing: asyncio.Future[None] | None = None
+        self._gathered: list[bytes] = []
+        self._size = 0
+
+    async def write(self, buffers: AsyncIterator[bytes]) -> None:
+        """Write all that comes; whatever ends it, what has come is written."""
+        self._progress(self._incoming.size)
+        try:
+            async for buffer in buffers:
+                self._gathered.append(buffer)
+                self._size += len(buffer)
+                if self._writing is None:
+                    self._start()
+                elif self._size >= BATCH or len(self._gathered) == MAX_BUFFERS:
+                    await ended(self._writing)
+        finally:
+            await self._over()
+
+    async def _over(self) -> None:
+        cancelled: asyncio.CancelledError | None = None
+        while self._writing is not None:
+            try:
+                await over(self._writing)
+            except asyncio.CancelledError as error:  # what was gathered meanwhile is being written now
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    def _start(self) -> None:
+        buffers, self._gathered, self._size = self._gathered, [], 0
+        self._writing = start(self._incoming.write, buffers)
+        self._writing.add_done_callback(self._done)
+
+    def _done(self, written: asyncio.Future[None]) -> None:
+        self._writing = None
+        if (error := written.exception()) is not None:
+            self._fail(error)
+            return
+        self._progress(self._incoming.size)
+        if self._gathered:
+            self._start()
