@@ -85,6 +85,17 @@ async def test_a_killed_server_keeps_what_came(serve: Serve, root: Path) -> None
         assert (await client.upload(items(offset)))["sha256"] == SHA256
 
 
+async def test_a_server_that_stops_keeps_what_came(serve: Serve, root: Path) -> None:
+    """Told to stop, it ends in time and in order, with an upload under way."""
+    server = serve(more="[server]\ndrain_timeout = 0.1")
+    async with connection(server.url) as client:
+        await client.upload(items(content=CONTENT[:100_000]), end=False)
+        await _until_kept(server, 100_000)
+        assert await asyncio.to_thread(server.stop) == 0
+    assert [name.partition(".")[2] for name in partials(root)] == ["100000"]
+    assert "Traceback" not in server.log
+
+
 async def test_a_newer_upload_ends_the_older_one(server: Server, root: Path) -> None:
     """The older client may sit on a connection that is dead; it is told `aborted`, and the newer one goes on."""
     async with connection(server.url) as older, connection(server.url) as newer:
@@ -188,7 +199,8 @@ async def test_a_gibibyte_takes_no_memory(server: Server, root: Path) -> None:
     def pieces(offset: int) -> Iterator[Any]:
         yield {"name": "x/big", "size": size, "sha256": digest.hexdigest(), "offset": offset}
         yield piece[offset % len(piece) :]
-        yield from [piece] * ((size - offset) // len(piece) - bool(offset % len(piece)) + bool(offset % len(piece)) - 1)
+        for _ in range(offset // len(piece) + 1, size // len(piece)):
+            yield piece
 
     async with connection(server.url) as client:
         await client.upload([{"name": "warm"}, piece])
