@@ -13,12 +13,13 @@ def test_all_is_well(shell: Shell, tmp_path: Path) -> None:
     write_plugin(tmp_path, "away", "raise SystemExit")
     result = shell("check", config='[plugins]\ndisabled = ["away"]\n', path=[tmp_path])
     assert (result.status, result.err) == (0, "")
-    first, away, demo, system, last = result.out.splitlines()
+    first, away, demo, files, system, last = result.out.splitlines()
     assert first == "✓  configuration  jackfield.toml"
     assert away == "-  away 1.0       disabled"
     assert demo.startswith("✓  demo 0.1.0     api.services.test, ")
+    assert files == "✓  files 0.1.0    api.files, 7 functions"
     assert system.startswith("✓  system 0.1.0   api.system, ")
-    assert last.startswith("all is well: 2 plugins, ")
+    assert last.startswith("all is well: 3 plugins, ")
 
 
 def test_every_fault_is_told_at_once(shell: Shell, tmp_path: Path, broken: Path) -> None:
@@ -57,6 +58,7 @@ def test_a_folder_can_be_checked(shell: Shell, tmp_path: Path, broken: Path) -> 
     ]
     assert {row["name"]: row["state"] for row in result.json["plugins"]} == {
         "demo": "refused",
+        "files": "refused",
         "neighbour": "refused",
         "system": "refused",
         "weather": "quarantined",
@@ -94,7 +96,7 @@ def test_two_plugins_that_are_one_are_told(invoke: Invoke, tmp_path: Path) -> No
     """What a server would see when it has loaded both is seen although each is loaded apart."""
     write_plugin(tmp_path, "one", "")
     write_plugin(tmp_path, "two", "", target="plugin_one")
-    result = invoke("check", config='[plugins]\ndisabled = ["demo", "system"]\n', path=[tmp_path])
+    result = invoke("check", config='[plugins]\ndisabled = ["demo", "files", "system"]\n', path=[tmp_path])
     assert result.status == 1
     assert [line for line in result.out.splitlines() if not line.startswith("-")] == [
         "✓  configuration  jackfield.toml",

@@ -18,13 +18,13 @@ from tests.cli.shell import Hide, Shell
 from tests.support.plugins import NEIGHBOUR, write_neighbour, write_plugin
 from tests.support.server import Server, environment, serving
 
-ALONE = '[plugins]\ndisabled = ["demo", "system"]'
+ALONE = '[plugins]\ndisabled = ["demo", "files", "system"]'
 """Nothing but what the test has written is loaded."""
 
 
 @pytest.fixture(scope="module", name="failing")
 def _failing(tmp_path_factory: pytest.TempPathFactory, broken: Path) -> Iterator[Server]:
-    """A server with a quarantined plugin, beside demo, system and a neighbour."""
+    """A server with a quarantined plugin, beside demo, files, system and a neighbour."""
     with serving(tmp_path_factory.mktemp("failing"), path=[broken]) as server:
         yield server
 
@@ -55,6 +55,7 @@ def test_the_running_server_is_asked(shell: Shell, failing: Server) -> None:
     assert result.out.splitlines() == [
         "NAME       VERSION  STATE        NAMESPACES         FUNCTIONS",
         f"demo       0.1.0    started      api.services.test  {failing.plugins['demo']['functions']}",
+        "files      0.1.0    started      api.files          7",
         "neighbour  1.0      started      api.neighbour      1",
         "system     0.1.0    started      api.system         5",
         "weather    1.0      quarantined  api.weather        -",
@@ -68,7 +69,7 @@ def test_the_address_can_be_given(shell: Shell, failing: Server) -> None:
     result = shell("plugins", "list", "--url", failing.url.removeprefix("http://"), "--json")
     assert result.status == 0
     rows = {row["name"]: row for row in result.json}
-    assert list(rows) == ["demo", "neighbour", "system", "weather"]
+    assert list(rows) == ["demo", "files", "neighbour", "system", "weather"]
     assert rows["weather"] == {
         "name": "weather",
         "distribution": None,
@@ -111,6 +112,7 @@ def test_without_a_server_each_plugin_is_loaded_apart(
         "crasher    1.0      quarantined  -                  -",
         "  ✗ it crashed its process (SIGSEGV) while it was loaded",
         demo,
+        "files      0.1.0    loaded       api.files          7",
         "future     1.0      refused      -                  -",
         "  ✗ it needs jackfield >=9, this is 0.1.0",
         "needy      1.0      quarantined  -                  -",
@@ -153,7 +155,7 @@ def test_what_a_plugin_prints_is_not_the_commands_output(shell: Shell, tmp_path:
     source += 'threading.Thread(target=time.sleep, args=[60]).start()\nsubprocess.Popen(["sleep", "60"])\n'
     write_plugin(tmp_path, "noisy", source)
     result = shell("plugins", "list", "--json", config=ALONE, path=[tmp_path])
-    assert [row["state"] for row in result.json] == ["disabled", "loaded", "disabled"]
+    assert [row["state"] for row in result.json] == ["disabled", "disabled", "loaded", "disabled"]
 
 
 def test_no_load_imports_nothing(shell: Shell, tmp_path: Path) -> None:
@@ -164,6 +166,7 @@ def test_no_load_imports_nothing(shell: Shell, tmp_path: Path) -> None:
     assert result.out.splitlines() == [
         "NAME     VERSION  STATE       NAMESPACES         FUNCTIONS",
         "demo     0.1.0    disabled    api.services.test  -",
+        "files    0.1.0    discovered  api.files          -",
         "marking  1.0      discovered  api.marking        -",
         "system   0.1.0    discovered  api.system         -",
     ]
@@ -204,6 +207,7 @@ def test_a_server_without_the_system_plugin_cannot_tell(shell: Shell, tmp_path: 
     assert result.status == 0
     assert [line.split()[:3] for line in result.out.splitlines()[1:]] == [
         ["demo", "0.1.0", "disabled"],
+        ["files", "0.1.0", "disabled"],
         ["system", "0.1.0", "disabled"],
     ]
     assert result.err == (
@@ -232,7 +236,7 @@ def test_two_plugins_of_one_name_are_both_listed(shell: Shell, tmp_path: Path) -
     write_plugin(tmp_path, "twin", "", distribution="evil-twin", module="evil_twin")
     result = shell("plugins", "list", config=ALONE, path=[tmp_path])
     assert result.status == 1
-    assert [line.split()[:3] for line in result.out.splitlines()[2:]] == [
+    assert [line.split()[:3] for line in result.out.splitlines()[3:]] == [
         ["system", "0.1.0", "disabled"],
         ["evil-twin:twin", "1.0", "loaded"],
         ["good-twin:twin", "1.0", "loaded"],
@@ -249,7 +253,7 @@ def test_two_plugins_of_one_namespace_are_both_listed(shell: Shell, tmp_path: Pa
     write_plugin(tmp_path, "rival", NEIGHBOUR, namespaces=["api.neighbour"])
     result = shell("plugins", "list", "--no-load", "--json", path=[tmp_path])
     assert result.status == 1
-    assert [row["name"] for row in result.json] == ["demo", "neighbour", "rival", "system"]
+    assert [row["name"] for row in result.json] == ["demo", "files", "neighbour", "rival", "system"]
     assert result.err.splitlines()[1:] == [
         "✗ two plugins claim the namespace 'api.neighbour': jackfield-neighbour:neighbour and jackfield-rival:rival; "
         'put one of them into plugins.disabled, such as disabled = ["jackfield-rival:rival"]'
@@ -260,7 +264,7 @@ def test_a_name_on_the_list_that_is_not_installed_is_a_fault(shell: Shell) -> No
     """The rows are there all the same."""
     result = shell("plugins", "list", "--no-load", config='[plugins]\nenabled = ["dmo"]')
     assert result.status == 1
-    assert len(result.out.splitlines()) == 3
+    assert len(result.out.splitlines()) == 4
     assert result.err.splitlines()[1:] == ["✗ plugins.enabled: no plugin 'dmo' is installed; did you mean 'demo'?"]
 
 

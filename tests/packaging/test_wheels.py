@@ -17,7 +17,12 @@ from tests.support.client import connected
 from tests.support.server import Server, serving
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"jackfield": "kernel", "jackfield_demo": "plugins/demo", "jackfield_system": "plugins/system"}
+PACKAGES = {
+    "jackfield": "kernel",
+    "jackfield_demo": "plugins/demo",
+    "jackfield_files": "plugins/files",
+    "jackfield_system": "plugins/system",
+}
 
 Install = Callable[..., Path]
 
@@ -83,6 +88,15 @@ async def test_the_demo_works_alone_with_the_kernel(install: Install, tmp_path: 
         assert list(server.plugins) == ["demo"]
         async with connected(server.url) as client:
             assert await client.call("api.services.test.add", {"a": 1, "b": 2}) == {"data": {"sum": 3}}
+        assert server.stop() == 0
+
+
+async def test_the_files_plugin_works_alone_with_the_kernel(install: Install, tmp_path: Path) -> None:
+    """The files plugin's wheel beside the kernel's is all that it needs."""
+    with _serving_from(install("jackfield", "jackfield_files"), tmp_path) as server:
+        assert list(server.plugins) == ["files"]
+        async with connected(server.url) as client:
+            assert await client.call("api.files.list") == {"data": {"files": [], "next": None}}
         assert server.stop() == 0
 
 
