@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from jackfield._cli import group
 from jackfield._settings import Limits, LogSettings, PluginSettings, ServerSettings, Settings
+from jackfield_files.messages import FilesSettings
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 COMMAND: Final = "python tests/docs/tables.py"
@@ -112,6 +113,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "limits_keys": partial(table, Limits),
     "plugins_keys": partial(table, PluginSettings),
     "log_keys": partial(table, LogSettings),
+    "files_keys": partial(table, FilesSettings),
     **{f"options_{path.replace(' ', '_')}": partial(options, path, command) for path, command in commands()},
 }
 
@@ -127,7 +129,7 @@ def _default(field: FieldInfo) -> str:
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if isinstance(value, str):
+    if isinstance(value, str | Path):
         return f'`"{value}"`'
     if isinstance(value, tuple):
         return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
