@@ -10,15 +10,20 @@ import tomllib
 from collections.abc import Callable
 from typing import Final
 
+from pydantic import BaseModel
+
 from jackfield import _hooks
 from jackfield._configuration import load
 from jackfield._errors import StartError
 from jackfield._settings import Settings
 from jackfield_demo.messages import DemoSettings
+from jackfield_files.messages import FilesSettings
 from tests.docs.blocks import ANEW, Block
 from tests.docs.matching import text_matches
 from tests.docs.stage import Stage, missing_for_node
 from tests.docs.traces import play
+
+_PLUGINS: Final[dict[str, type[BaseModel]]] = {"demo": DemoSettings, "files": FilesSettings}
 
 
 class Left(Exception):
@@ -118,8 +123,9 @@ def _toml(block: Block, stage: Stage) -> None:
             settings = load(path, environ={})
         except StartError as error:
             raise AssertionError(error) from error
-        if "demo" in settings.plugins.tables:
-            DemoSettings.model_validate(settings.plugins.tables["demo"])
+        for name, model in _PLUGINS.items():
+            if name in settings.plugins.tables:
+                model.model_validate(settings.plugins.tables[name])
     else:
         assert table.keys() <= {"build-system", "project"}, f"neither jackfield.toml nor pyproject.toml: {list(table)}"
         groups = table["project"]["entry-points"]

@@ -9,11 +9,14 @@ from typing import Final
 
 from jackfield_files.faults import Changed, OutOfRange
 from jackfield_files.names import parts_of
+from jackfield_files.slots import Slots
 from jackfield_files.storage import Storage, info_of
 from jackfield_files.threads import ended, in_thread, over, start
 
 AHEAD: Final = 1024 * 1024
-"""Bytes that a thread reads at once."""
+"""Bytes that a thread reads at once, while those before are being sent."""
+FAST: Final = 16
+"""Downloads that read ahead; a client that opens many and reads none of them costs one piece for each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,32 +36,52 @@ class Part:
     version: str | None = None
 
 
-async def send(storage: Storage, part: Part, chunk: int) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes of a file in pieces of `chunk`, the last one shorter.
+class Downloads:
+    """All downloads of one server.
 
-    What is sent is the file as it was when the download began, also where it is replaced or deleted meanwhile.
-
-    Raises:
-        BadName: The name breaks a rule.
-        NotFound: There is no such file.
-        NotServed: What is there is no regular file.
-        Changed: It has another version, or was written while it was read.
-        OutOfRange: It is shorter than the offset.
+    Args:
+        storage: Where the files are.
+        chunk: Bytes of the pieces in which they are sent.
     """
-    reader = _Reader(storage, part, chunk)
-    reading = start(reader.open)
-    try:
-        await ended(reading)
-        ahead = reading = start(reader.read)
-        while pieces := await ended(ahead):
-            ahead = reading = start(reader.read)
-            for piece in pieces:
-                yield piece
-    finally:
+
+    def __init__(self, storage: Storage, chunk: int) -> None:
+        self._storage = storage
+        self._chunk = chunk
+        self._slots = Slots(FAST)
+
+    async def send(self, part: Part) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of a file in pieces, all of one size but the last.
+
+        What is sent is the file as it was when the download began, also where it is replaced or deleted meanwhile.
+
+        Raises:
+            BadName: The name breaks a rule.
+            NotFound: There is no such file.
+            NotServed: What is there is no regular file.
+            Changed: It has another version, or was written while it was read.
+            OutOfRange: It is shorter than the offset.
+        """
+        reader = _Reader(self._storage, part, self._chunk)
+        reading = start(reader.open)
+        fast = False
         try:
-            await over(reading)
+            pieces = await ended(reading)
+            while pieces:
+                fast = fast or self._slots.take()
+                if fast:
+                    reading = start(reader.read, AHEAD)
+                for piece in pieces:
+                    yield piece
+                if not fast:
+                    reading = start(reader.read, self._chunk)
+                pieces = await ended(reading)
         finally:
-            await in_thread(reader.close)
+            if fast:
+                self._slots.give_back()
+            try:
+                await over(reading)
+            finally:
+                await in_thread(reader.close)
 
 
 class _Reader:
@@ -70,6 +93,7 @@ class _Reader:
         self._at = self._end = part.offset
 
     def open(self) -> list[bytes]:
+        """Open the file, and return its first piece."""
         part = self._part
         self._fd = self._storage.tree.open_file(parts_of(part.name))
         info = info_of(part.name, os.fstat(self._fd))
@@ -81,12 +105,12 @@ class _Reader:
         if part.offset > info.size:
             raise OutOfRange(f"{part.name!r} has {info.size:,} bytes, and the offset is {part.offset:,}.")
         self._end = info.size if part.length is None else min(info.size, part.offset + part.length)
-        return []
+        return self.read(self._chunk)
 
-    def read(self) -> list[bytes]:
-        """Return the next pieces, none at the end."""
+    def read(self, size: int) -> list[bytes]:
+        """Return the next pieces, of so many bytes together; none at the end."""
         pieces = []
-        stop = min(self._end, self._at + max(AHEAD // self._chunk, 1) * self._chunk)
+        stop = min(self._end, self._at + max(size // self._chunk, 1) * self._chunk)
         while self._at < stop:
             piece = os.pread(self._fd, min(self._chunk, stop - self._at), self._at)
             if not piece:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import Final, Self
 
+from jackfield_files.downloads import Downloads
 from jackfield_files.messages import FilesSettings
 from jackfield_files.storage import Storage
 from jackfield_files.threads import in_thread
@@ -29,6 +30,7 @@ class Files:
         self.settings = settings
         self.storage = storage
         self.uploads = Uploads(storage, settings.max_size)
+        self.downloads = Downloads(storage, settings.chunk)
         self._sweeping = asyncio.create_task(self._sweep(), name="files-sweep")
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Final
 
 from jackfield import Call, CallError, Code, Service
 from jackfield_files import faults
-from jackfield_files.downloads import Part, send
+from jackfield_files.downloads import Part
 from jackfield_files.files import Files
 from jackfield_files.incoming import Order
 from jackfield_files.messages import (
@@ -78,10 +78,9 @@ def make_service(opened: Callable[[Call], Files]) -> Service:
     @service.function(errors=[*_ABOUT_A_FILE, Code.OUT_OF_RANGE])
     async def download(call: Call, data: DownloadRequest) -> AsyncIterator[bytes]:
         """Send a file, or a part of it, as Buffers. A version makes sure that it is still the same file."""
-        files = opened(call)
         part = Part(data.name, data.offset, data.length, data.version)
         with _told():
-            async with aclosing(send(files.storage, part, files.settings.chunk)) as pieces:
+            async with aclosing(opened(call).downloads.send(part)) as pieces:
                 async for piece in pieces:
                     yield piece
 

@@ -9,11 +9,14 @@ from types import TracebackType
 from typing import Final
 
 from jackfield_files.incoming import MAX_BUFFERS, Incoming, Order, kept_of, superseded
+from jackfield_files.slots import Slots
 from jackfield_files.storage import Info, Storage
 from jackfield_files.threads import ended, in_thread, over, start
 
-BATCH: Final = 2 * 1024 * 1024
+BATCH: Final = 1024 * 1024
 """Bytes that are gathered while a thread writes; past it the upload waits for the disk."""
+FAST: Final = 16
+"""Uploads that gather so much; others wait for the disk at every Buffer, so that many cannot fill the memory."""
 
 Progress = Callable[[int], None]
 """Is told how many bytes are there."""
@@ -30,6 +33,7 @@ class Uploads:
     def __init__(self, storage: Storage, max_size: int) -> None:
         self._storage = storage
         self._max_size = max_size
+        self._slots = Slots(FAST)
         self._lines: dict[str, _Line] = {}
 
     async def receive(self, order: Order, buffers: AsyncIterator[bytes], progress: Progress) -> tuple[Info, str]:
@@ -58,7 +62,7 @@ class Uploads:
                     stack.push_async_callback(in_thread, incoming.close)
                     await ended(start(incoming.open), incoming.stop)
                     turn.begun.set()
-                    await _Pen(incoming, progress, turn.end).write(buffers)
+                    await _Pen(incoming, self._slots, progress, turn.end).write(buffers)
                 return await in_thread(incoming.finish)
         finally:
             turn.begun.set()
@@ -135,12 +139,16 @@ class _Pen:
 
     Args:
         incoming: Where they go.
+        slots: Who may gather much.
         progress: Told of what has been written.
         fail: Called with what a thread raises.
     """
 
-    def __init__(self, incoming: Incoming, progress: Progress, fail: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, incoming: Incoming, slots: Slots, progress: Progress, fail: Callable[[BaseException], None]
+    ) -> None:
         self._incoming = incoming
+        self._slots = slots
         self._progress = progress
         self._fail = fail
         self._writing: asyncio.Future[None] | None = None
@@ -150,16 +158,22 @@ class _Pen:
     async def write(self, buffers: AsyncIterator[bytes]) -> None:
         """Write all that comes; whatever ends it, what has come is written."""
         self._progress(self._incoming.size)
+        fast = False
         try:
             async for buffer in buffers:
                 self._gathered.append(buffer)
                 self._size += len(buffer)
+                fast = fast or self._slots.take()
                 if self._writing is None:
                     self._start()
-                elif self._size >= BATCH or len(self._gathered) == MAX_BUFFERS:
+                elif not fast or self._size >= BATCH or len(self._gathered) == MAX_BUFFERS:
                     await ended(self._writing)
         finally:
-            await self._over()
+            try:
+                await self._over()
+            finally:
+                if fast:
+                    self._slots.give_back()
 
     async def _over(self) -> None:
         cancelled: asyncio.CancelledError | None = None
