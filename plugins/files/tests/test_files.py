@@ -300,6 +300,9 @@ async def test_the_quota_is_told_by_its_name(serve: Serve, root: Path) -> None:
             await put(client, "b")
         with pytest.raises(Refused, match=r"^resource_exhausted: .*plugins\.files\.max_size"):
             await client.upload([{"name": "b", "size": 800_001}])
+        await client.upload([{"name": "b"}, *in_pieces(CONTENT, 65_536)], end=False)
+        with pytest.raises(Refused, match=r"^resource_exhausted: "):  # at once, not when it has something to send again
+            await client.end()
         await put(client, "b", bytes(300_000))
         await client.call("delete", {"name": "a"})
         assert (await put(client, "c"))["sha256"] == SHA256
@@ -336,6 +339,23 @@ async def test_a_cancelled_download_is_closed(server: Server) -> None:
         with pytest.raises(Refused, match=r"^canceled: "):
             await client.end()
         await until(lambda: process.num_fds() == before)
+
+
+async def test_many_downloads_that_nobody_reads_cost_little(server: Server, root: Path) -> None:
+    """A hundred of them cost what they hold of one piece each, and the read-ahead of a few; all can be read then."""
+    content = os.urandom(4_000_000)
+    (root / "a").write_bytes(content)
+    async with connection(server.url) as client:
+        assert await get(client, name="a") == content
+        before = server.rss
+        for _ in range(100):
+            await client.open("download", data={"name": "a"}, credit=0)
+        await client.call("stat", {"name": "a", "hash": True})
+        assert server.rss - before < 64 * 1024**2
+        with pytest.raises(Refused, match=r"^resource_exhausted: 100 streams"):
+            await client.open("download", data={"name": "a"})
+    async with connection(server.url) as client:
+        assert await get(client, name="a") == content
 
 
 async def test_a_server_that_cannot_have_its_root_says_so(serve: Serve, tmp_path: Path) -> None:
