@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -229,6 +229,48 @@ def test_a_file_that_has_come_meanwhile_is_left_alone(storage: Storage, root: Pa
     assert kept_of(storage, "x/a") == 4
     whole(begin, b"", "x/a", offset=4, replace=True)
     assert (root / "x/a").read_bytes() == b"mine"
+
+
+def test_a_file_that_comes_in_the_last_moment_is_left_alone(
+    storage: Storage, root: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others than this server hold no lock: even after the last look nothing of theirs is overwritten."""
+    upload = begin("x/a")
+    upload.write([b"mine"])
+    existing = storage.existing
+
+    def look_and_plant(parts: Sequence[str], *, replace: bool) -> os.stat_result | None:
+        found = existing(parts, replace=replace)
+        (root / "x").mkdir()
+        (root / "x/a").write_bytes(b"theirs")
+        return found
+
+    monkeypatch.setattr(storage, "existing", look_and_plant)
+    with pytest.raises(Exists, match=r"^There is a file 'x/a' already; `replace` replaces it\.$"):
+        upload.finish()
+    upload.close()
+    assert (root / "x/a").read_bytes() == b"theirs"
+
+
+def test_a_folder_that_was_made_for_nothing_is_removed(
+    storage: Storage, root: Path, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a file cannot get its name, no empty folder stays behind."""
+    upload = begin("x/y/a")
+    upload.write([b"mine"])
+    (root / "b").write_bytes(b"b")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as broken_disk:
+        broken_disk.setattr(os, "link", fail)
+        broken_disk.setattr(os, "rename", fail)
+        with pytest.raises(OSError, match="broken"):
+            upload.finish()
+        with pytest.raises(OSError, match="broken"):
+            storage.move("b", "x/y/b", replace=False)
+    assert visible(root) == ["b"]
 
 
 def test_links_and_folders_are_not_written_through(storage: Storage, root: Path, begin: Begin, tmp_path: Path) -> None:

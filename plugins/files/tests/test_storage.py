@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from jackfield_files import tree
 from jackfield_files.faults import Changed, Exists, NotFound, NotServed, Stopped
 from jackfield_files.storage import Storage
 
@@ -206,6 +207,33 @@ def test_a_link_planted_after_the_look_is_not_followed(storage: Storage, root: P
         storage.stat("a/secret")
 
 
+@pytest.mark.parametrize("planted", ["link", "pipe", "folder", "nothing"])
+def test_what_is_planted_between_look_and_opening_is_not_opened(
+    storage: Storage, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, planted: str
+) -> None:
+    """Whoever can write into the root may change it at any moment, and gets nothing else served by that."""
+    put(tmp_path, "secret")
+    put(root, "a")
+    look_at = tree.look_at
+
+    def look_and_plant(fd: int, parts: tuple[str, ...]) -> os.stat_result:
+        status = look_at(fd, parts)
+        (root / "a").unlink()
+        if planted == "link":
+            (root / "a").symlink_to(tmp_path / "secret")
+        elif planted == "pipe":
+            os.mkfifo(root / "a")
+        elif planted == "folder":
+            (root / "a").mkdir()
+        return status
+
+    monkeypatch.setattr(tree, "look_at", look_and_plant)
+    before = psutil.Process().num_fds()
+    with pytest.raises(NotFound if planted == "nothing" else NotServed):
+        storage.tree.open_file(("a",))
+    assert psutil.Process().num_fds() == before
+
+
 def test_delete_takes_the_folders_that_are_empty_then(storage: Storage, root: Path) -> None:
     """Up to the first that is not, and never the root."""
     put(root, "a/b/c/d", "a/e")
@@ -297,4 +325,8 @@ def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "root/.jackfield").symlink_to(tmp_path)
     with pytest.raises(NotADirectoryError):
         Storage(tmp_path / "root", quota=100, keep=DAY)
+    put(tmp_path, "other/.jackfield/x")
+    (tmp_path / "other/.jackfield/lock").symlink_to(tmp_path / "file")
+    with pytest.raises(OSError, match="symbolic links"):
+        Storage(tmp_path / "other", quota=100, keep=DAY)
     assert psutil.Process().num_fds() == before
