@@ -24,6 +24,6 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     write_neighbour(folder / "plugins")
     write_plugin(folder / "plugins", "broken", "import no_such_module", namespaces=["api.broken"])
     write_plugin(folder / "plugins", "hiding", HIDING)
-    config = '[plugins]\ndisabled = ["demo"]\n[limits]\ncalls = 7\n'
+    config = '[plugins]\ndisabled = ["demo", "files"]\n[limits]\ncalls = 7\n'
     with serving(folder / "server", path=[folder / "plugins"], config=config) as server:
         yield server

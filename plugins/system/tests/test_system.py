@@ -27,6 +27,7 @@ async def test_plugins_shows_a_local_client_every_reason(server: Server) -> None
         assert {name: row["state"] for name, row in rows.items()} == {
             "broken": "quarantined",
             "demo": "disabled",
+            "files": "disabled",
             "hiding": "started",
             "neighbour": "started",
             "system": "started",
