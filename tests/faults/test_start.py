@@ -133,7 +133,7 @@ def test_all_faults_of_the_configuration_at_once(tmp_path: Path) -> None:
         "plugins.enabled: no plugin 'someone:neighbour' is installed; did you mean 'neighbour'?",
         "plugins.enabled: no plugin 'xyz' is installed",
         "plugins.neighbors: there is no such key; did you mean plugins.neighbour?",
-        "plugins.qqq: there is no such key; there are demo, neighbour, one, system, two",
+        "plugins.qqq: there is no such key; there are demo, files, neighbour, one, system, two",
         "two plugins claim the namespace 'api.same': jackfield-one:one and jackfield-two:two; "
         'put one of them into plugins.disabled, such as disabled = ["jackfield-two:two"]',
     ]
@@ -186,6 +186,7 @@ def test_strict_takes_no_offence_at_what_was_not_wanted(tmp_path: Path) -> None:
         assert {name: plugin["state"] for name, plugin in server.plugins.items()} == {
             "broken": "disabled",
             "demo": "refused",
+            "files": "refused",
             "neighbour": "started",
             "system": "refused",
         }

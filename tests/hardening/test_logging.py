@@ -73,7 +73,8 @@ def _logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A server whose log is read; it writes all that it can, or what it does by default."""
     folder = tmp_path_factory.mktemp("logged")
     path = write_plugin(folder / "plugins", "faulty", FAULTY, namespaces=["api.faulty"])
-    with serving(folder, path=[path], config=f'[log]\nlevel = "{request.param}"') as server:
+    config = f'[log]\nlevel = "{request.param}"\n[plugins]\ndisabled = ["files"]'  # which would make its folder
+    with serving(folder, path=[path], config=config) as server:
         yield server
 
 
