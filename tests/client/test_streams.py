@@ -122,6 +122,29 @@ async def test_the_server_is_no_further_ahead_than_it_may(client: Client) -> Non
         await until(lambda: len(exchange._items) == 10)
 
 
+async def test_a_slow_consumer_is_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was taken is granted again after some time, before half of the credit is used up."""
+    granted: list[int] = []
+
+    def answer(event: str, argument: dict[str, Any]) -> list[tuple[str, Any]]:
+        if event == "event":
+            items = [("stream", {"id": argument["id"], "data": n}) for n in range(16)]
+            return [("ack", {"id": argument["id"], "stream": "server"}), *items]
+        granted.extend([argument["credit"]] if "credit" in argument else [])
+        return []
+
+    async with deaf_server(answer) as url, connect(url) as client, client.stream("api.any.thing") as stream:
+        assert [await anext(stream) for _ in range(3)] == [0, 1, 2]
+        monkeypatch.setattr("jackfield.client._exchange.GRANT_AGE", 0.0)
+        assert await anext(stream) == 3
+        await until(lambda: granted == [4])
+        assert await anext(stream) == 4
+        await until(lambda: granted == [4, 1])
+        monkeypatch.undo()
+        assert [await anext(stream) for _ in range(8)] == list(range(5, 13))
+        await until(lambda: granted == [4, 1, 8])
+
+
 async def test_an_endless_stream_costs_a_slow_consumer_no_memory(client: Client) -> None:
     """Thousands of items go through, and never more than the credit wait."""
     most = 0

@@ -24,6 +24,9 @@ Progress: TypeAlias = Callable[[float, float | None, str | None], object]
 DEFAULT_CREDIT: Final = 16
 """What the server grants itself where the envelope says nothing."""
 MAX_CREDIT: Final = 2**31 - 1
+GRANT_AGE: Final = 5.0
+"""Seconds after which what was taken is granted again, though it is little; a server that waits hears of a caller that is
+slow but steady long before it takes it for one that has gone."""
 _STREAMS: Final = {kind.value: kind for kind in (Kind.SERVER, Kind.CLIENT, Kind.BOTH)}
 
 
@@ -83,6 +86,7 @@ class Exchange:
         self._allowance = 0
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._granted_at = self._loop.time()
         self._deadline: asyncio.TimerHandle | None = None
         self._pump: asyncio.Task[None] | None = None
 
@@ -123,10 +127,8 @@ class Exchange:
             raise StopAsyncIteration
         item = self._items.popleft()
         self._taken += 1
-        if not self.ended and self._taken * 2 >= self._window:
-            self._granted += self._taken
-            self._sender.post({"id": self.id, "credit": self._taken})
-            self._taken = 0
+        if not self.ended and (self._taken * 2 >= self._window or self._loop.time() - self._granted_at >= GRANT_AGE):
+            self._grant()
         return item
 
     def feed(self, upload: Upload, encoding: str | None) -> None:
@@ -202,6 +204,12 @@ class Exchange:
         """The connection has ended."""
         what = "the call was answered" if self.kind is None else "the stream ended"
         self._end(ConnectionLost(f"The connection was lost before {what}."))
+
+    def _grant(self) -> None:
+        self._granted += self._taken
+        self._granted_at = self._loop.time()
+        self._sender.post({"id": self.id, "credit": self._taken})
+        self._taken = 0
 
     def _receive(self, frame: Mapping[str, Any]) -> None:
         self._granted -= 1
