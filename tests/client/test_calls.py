@@ -141,6 +141,47 @@ async def test_a_call_that_cannot_be_meant_is_refused_here(client: Client) -> No
         client.stream("api.services.test.echo", credit=0)
 
 
+MANY: list[Any] = [b"x"] * 11
+
+
+async def test_more_buffers_than_a_message_carries_are_refused_here(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As data, as an item and as an answer; the server would close the connection, with all that runs over it."""
+    reason = "it holds 11 Buffers, and a message carries 10"
+    with pytest.raises(EncodeError, match=reason):
+        await client.call("api.services.test.echo", MANY)
+    with pytest.raises(EncodeError, match=reason):
+        await client.call("api.services.test.total", items=[MANY])
+    client.on("question", lambda data: MANY)
+    assert await client.call("api.probe.tell", 7) is None
+    assert reason in caplog.text
+    assert await client.call("api.services.test.echo", MANY[1:]) == MANY[1:]
+    assert await client.call("api.services.test.echo", MANY, encoding="msgpack", accept="msgpack") == MANY
+
+
+@pytest.mark.parametrize(
+    ("transport", "reason"),
+    [
+        ("websocket", "a message was larger than the server's limits.message_size; this call sent 1020002 bytes last"),
+        ("polling", "it sent 1020002 bytes last, perhaps more than the server's limits.message_size"),
+    ],
+)
+async def test_a_connection_that_is_lost_for_a_large_message_says_so(
+    probed: Server, transport: str, reason: str
+) -> None:
+    """With the size of what was sent last, be it data or an item."""
+    big = "x" * 1_020_000
+    async with connect(probed.url, transports=[transport]) as client:
+        with pytest.raises(ConnectionLost) as caught:
+            await client.call("api.services.test.echo", big)
+        assert caught.value.message == f"The connection was lost before the call was answered: {reason}."
+    async with connect(probed.url, transports=[transport]) as client:
+        with pytest.raises(ConnectionLost) as caught:
+            await client.call("api.probe.deaf", items=["x", big])
+        assert caught.value.message == f"The connection was lost before the stream ended: {reason}."
+
+
 # ------------------------------------------------------------------- deadlines and cancellation
 
 

@@ -13,14 +13,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from jackfield import _json
 from jackfield._errors import CallError, Code
 from jackfield.client._errors import ConnectError, ConnectionLost, Refused
 from jackfield.client._exchange import DEFAULT_CREDIT, MAX_CREDIT, Exchange, Progress
 from jackfield.client._link import Link
 from jackfield.client._place import Place
 from jackfield.client._upload import Items, Upload
-from jackfield.client._values import carried
+from jackfield.client._values import carried, encoded
 
 Handler: TypeAlias = Callable[..., Any]
 
@@ -61,8 +60,8 @@ class Request:
         if not 1 <= self.credit <= MAX_CREDIT:
             raise ValueError(f"credit is a number of items from 1 to {MAX_CREDIT}, not {self.credit!r}")
 
-    def envelope(self, call_id: int) -> dict[str, Any]:
-        """Return the envelope, without its timeout.
+    def envelope(self, call_id: int) -> tuple[dict[str, Any], int]:
+        """Return the envelope, without its timeout, and the bytes of the largest message that its data needs.
 
         Raises:
             EncodeError: `data` cannot be sent.
@@ -71,15 +70,17 @@ class Request:
         envelope: dict[str, Any] = {"event": self.event, "id": call_id}
         if self.credit != DEFAULT_CREDIT:
             envelope["credit"] = self.credit
+        size = 0
         if self.data is not None:
-            envelope |= carried(self.data, self.encoding)
+            fields, size = carried(self.data, self.encoding)
+            envelope |= fields
         if self.meta:
             envelope["meta"] = dict(self.meta)
         if self.accept is not None:
             envelope["accept"] = self.accept
         if self.progress is not None:
             envelope["progress"] = True
-        return envelope
+        return envelope, size
 
 
 class Caller:
@@ -154,7 +155,7 @@ class Caller:
 
     async def _begin(self, request: Request) -> Exchange:
         call_id = next(self._ids)
-        envelope = request.envelope(call_id)
+        envelope, size = request.envelope(call_id)
         loop = asyncio.get_running_loop()
         begun = loop.time()
         link = await self._linked(request.timeout)
@@ -163,6 +164,7 @@ class Caller:
             left = max(0.001, request.timeout - (loop.time() - begun))
             envelope["timeout"] = max(1, round(left * 1000))
             exchange.limit(left + PATIENCE, f"The server did not answer within {request.timeout:g} s.")
+        exchange.sent = size
         await link.begin(exchange, envelope)
         return exchange
 
@@ -228,7 +230,7 @@ class Caller:
             answer = handler(*arguments)
             if inspect.isawaitable(answer):
                 answer = await answer
-            return _json.dumps(answer).value()
+            return encoded(answer).value()
         except Exception:  # noqa: BLE001 - whatever a handler raises, the connection goes on
             _log.exception("the handler of the event %r failed", event)
             return None

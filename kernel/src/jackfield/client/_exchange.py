@@ -24,6 +24,8 @@ Progress: TypeAlias = Callable[[float, float | None, str | None], object]
 DEFAULT_CREDIT: Final = 16
 """What the server grants itself where the envelope says nothing."""
 MAX_CREDIT: Final = 2**31 - 1
+USUAL_MESSAGE_SIZE: Final = 1_000_000
+"""Bytes of a message that a server takes where its configuration says nothing else; the client does not learn of it."""
 GRANT_AGE: Final = 5.0
 """Seconds after which what was taken is granted again, though it is little; a server that waits hears of a caller that is
 slow but steady long before it takes it for one that has gone."""
@@ -60,6 +62,7 @@ class Exchange:
         kind: Who sends a stream; None until the server has answered.
         ended: Whether it has ended, one way or the other; items may be left to be read.
         result: What a unary function or one of the kind `client` has returned.
+        sent: Bytes of the value that was sent last, as far as it has to fit into one message.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Exchange:
         self.kind: Kind | None = None
         self.ended = False
         self.result: Any = None
+        self.sent = 0
         self._sender = sender
         self._progress = progress
         self._failure: BaseException | None = None
@@ -200,9 +204,13 @@ class Exchange:
         elif "data" in frame:
             self._receive(frame)
 
-    def lost(self) -> None:
-        """The connection has ended."""
+    def lost(self, *, too_large: bool = False) -> None:
+        """The connection has ended, perhaps because the server has found one of its messages too large."""
         what = "the call was answered" if self.kind is None else "the stream ended"
+        if too_large:
+            what += f": a message was larger than the server's limits.message_size; this call sent {self.sent} bytes last"
+        elif self.sent > USUAL_MESSAGE_SIZE:
+            what += f": it sent {self.sent} bytes last, perhaps more than the server's limits.message_size"
         self._end(ConnectionLost(f"The connection was lost before {what}."))
 
     def _grant(self) -> None:
@@ -287,7 +295,8 @@ class Exchange:
                 if self.ended:
                     return
                 self._allowance -= 1
-                await self._sender.send({"id": self.id, **carried(item, encoding)})
+                fields, self.sent = carried(item, encoding)
+                await self._sender.send({"id": self.id, **fields})
         if not self.ended:
             await self._sender.send({"id": self.id, "end": True})
 

@@ -23,6 +23,9 @@ Hear: TypeAlias = Callable[[str, Any], Awaitable[Any]]
 _CLOSE_LIMIT: Final = 5.0
 """Seconds for the farewell to a server that may not be there any more."""
 
+_TOO_LARGE: Final = 1009
+"""The code with which a websocket is closed whose message was too large."""
+
 
 class Link:
     """A connection to a server that has let the client in.
@@ -126,8 +129,9 @@ class Link:
         """The connection is no more: so are its calls."""
         if not self.lost.done():
             self.lost.set_result(None)
+        too_large = getattr(self._sio.eio.ws, "close_code", None) == _TOO_LARGE
         for exchange in list(self._exchanges.values()):
-            exchange.lost()
+            exchange.lost(too_large=too_large)
 
     def watch(self) -> None:
         """Notice the end, in whichever of its two ways the library tells of it: neither is told always."""

@@ -7,13 +7,15 @@ from typing import Any, Final
 
 from jackfield import _codec, _json
 from jackfield._codec import Bounds
+from jackfield._errors import EncodeError
+from jackfield._json import Json
 
 _BOUNDS: Final = Bounds(unpacked=1 << 30, ratio=1 << 20, depth=1 << 10)
 """What was asked for may be large; what nobody can have asked for is not unpacked."""
 
 
-def carried(value: object, encoding: str | None) -> dict[str, Any]:
-    """Return the fields of an envelope or a frame that carry a value.
+def carried(value: object, encoding: str | None) -> tuple[dict[str, Any], int]:
+    """Return the fields of an envelope or a frame that carry a value, and the bytes of the largest message of it.
 
     Args:
         value: JSON's values, bytes anywhere in it, models, dataclasses, dates and the like.
@@ -23,10 +25,26 @@ def carried(value: object, encoding: str | None) -> dict[str, Any]:
         EncodeError: It cannot be sent.
         CodecError: There is no such encoding, or it does not fit the value.
     """
-    plain = _json.dumps(value)
     if encoding is None:
-        return {"data": plain.value()}
-    return {"data": _codec.pack(plain, _codec.parse_encoding(encoding)).value(), "encoding": encoding}
+        plain = encoded(value)
+        return {"data": plain.value()}, _size(plain)
+    packed = _codec.pack(_json.dumps(value), _codec.parse_encoding(encoding))
+    return {"data": packed.value(), "encoding": encoding}, _size(packed)
+
+
+def encoded(value: object) -> Json:
+    """Return a value as it can be sent.
+
+    Raises:
+        EncodeError: It cannot be.
+    """
+    plain = _json.dumps(value)
+    if len(plain.buffers) > _json.MAX_BUFFERS:
+        raise EncodeError(
+            f"it holds {len(plain.buffers)} Buffers, and a message carries {_json.MAX_BUFFERS}: join them, "
+            "send several, or pack them (encoding='msgpack')"
+        )
+    return plain
 
 
 def received(said: Mapping[str, Any]) -> Any:
@@ -39,3 +57,8 @@ def received(said: Mapping[str, Any]) -> Any:
     if not isinstance(encoding, str):
         return data
     return _codec.unpack(data, _codec.parse_encoding(encoding), _BOUNDS)
+
+
+def _size(value: Json) -> int:
+    # Text and Buffers are messages of their own.
+    return max(len(value.text), *map(len, value.buffers)) if value.buffers else len(value.text)
