@@ -249,6 +249,22 @@ def test_a_server_that_goes_ends_a_stream(tmp_path: Path) -> None:
         assert said == "✗ the server closed the connection before the stream ended\n"
 
 
+def test_a_lost_connection_is_the_last_line_of_json(tmp_path: Path) -> None:
+    """A program learns that it was not all."""
+    with (
+        serving(tmp_path / "server") as server,
+        started(server, tmp_path, "api.services.test.count", '{"pause": 60}', "--json") as process,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b'{"data": {"n": 1}}\n'
+        server.process.kill()
+        assert process.wait(30) == 1
+        error = {"code": "unavailable", "message": "The server closed the connection before the stream ended."}
+        assert json.loads(process.stdout.read()) == {"error": error}
+        assert process.stderr.read() == b""
+
+
 # ------------------------------------------------------------------- what is sent
 
 
@@ -289,6 +305,28 @@ def test_the_end_does_not_wait_for_standard_input(server: Server, tmp_path: Path
         assert process.wait(30) == 1
         assert process.stderr is not None
         assert process.stderr.read().startswith(b"\xe2\x9c\x97 deadline_exceeded")
+
+
+def test_an_item_that_does_not_fit_is_named(shell: Shell, server: Server) -> None:
+    """By its number, before its faults."""
+    result = shell(*words(server, "api.services.test.total", "--items", "-"), stdin=b'{"n": 1}\n{"n": "x"}\n')
+    assert (result.status, result.out) == (1, "")
+    assert result.err.splitlines()[:3] == [
+        "✗ invalid_argument  api.services.test.total",
+        "  Item 2:",
+        "  n   Input should be a valid integer, unable to parse string as an integer",
+    ]
+
+
+def test_an_item_that_is_too_large_is_named_as_the_cause(shell: Shell, server: Server) -> None:
+    """A server that is sent more than its limit closes the connection; the sizes say why."""
+    text = f'"{"x" * 1_020_000}"\n'.encode()
+    result = shell(*words(server, "api.services.test.shout", "--items", "-"), stdin=text)
+    assert (result.status, result.out) == (1, "")
+    assert result.err == (
+        "✗ the server closed the connection before the stream ended: "
+        "the item that was sent last has 1020002 bytes, and limits.message_size is 1000000\n"
+    )
 
 
 def test_a_line_that_is_no_json_is_named(shell: Shell, server: Server, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ async def test_more_buffers_than_a_message_carries_are_refused_here(
 @pytest.mark.parametrize(
     ("transport", "reason"),
     [
-        ("websocket", "a message was larger than the server's limits.message_size; this call sent 1020002 bytes last"),
+        ("websocket", "a message was larger than the server's limits.message_size; it sent 1020002 bytes last"),
         ("polling", "it sent 1020002 bytes last, perhaps more than the server's limits.message_size"),
     ],
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import click
 
@@ -13,6 +14,8 @@ from jackfield._cli.bar import Bar
 from jackfield._cli.terminal import clean, columns, complain, fail, line, note, printable, to_json, write, write_json
 from jackfield._envelope import EVENT
 from jackfield._errors import CallError, Code
+
+_ITEM: Final = re.compile(r"^Item \d+:")
 
 
 class Answers:
@@ -94,6 +97,15 @@ class Answers:
         else:
             show_error(error, self._event)
 
+    def lost(self, what: str, *, stream: bool) -> None:
+        """Say that the connection ended first; what came before stands."""
+        if self._as_json and stream:
+            self.error(CallError(Code.UNAVAILABLE, f"{what[0].upper()}{what[1:]}."), stream=True)
+        else:
+            self._bar.clear()
+            self.failed = True
+            complain(what)
+
     def close(self) -> None:
         """Say what has become of the file."""
         self._bar.clear()
@@ -129,7 +141,10 @@ def show_error(error: CallError, event: str) -> None:
     click.echo(f"{click.style('✗', fg='red')} {click.style(error.code, bold=True)}  {line(event)}", err=True)
     faults = [[_place(fault), line(str(fault.get("message", "")))] for fault in error.details]
     message = clean(error.message).splitlines()
-    for text in [*(columns(faults, gap=3) or message), *columns(_extras(error), gap=3)]:
+    if faults:
+        # The faults say all but which item of a stream they are of.
+        message = [*_ITEM.findall(error.message), *columns(faults, gap=3)]
+    for text in [*message, *columns(_extras(error), gap=3)]:
         click.echo(f"  {text}", err=True)
     if error.code == Code.INVALID_ARGUMENT and EVENT.fullmatch(event):
         click.secho(f"  jackfield functions {event} shows what it takes", dim=True, err=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -192,15 +191,11 @@ def command(  # noqa: PLR0913 - one an option
 async def _call(at: Place, sending: _Sending, answers: Answers, bar: Bar, listener: Listener | None) -> None:
     async with remote.connected(at, listener) as server:
         kind = await _kind(server, sending.event) if sending.needs_kind else None
-        request = sending.request(kind, bar)
-        exchange = await server.begin(request)
+        exchange = await server.begin(sending.request(kind, bar))
         try:
             await _write(exchange, answers)
         except ConnectionLost:
-            bar.clear()
-            before = "it answered" if exchange.kind is None else "the stream ended"
-            too_much = _too_much(request.data, sending.message_size)
-            fail(f"the server closed the connection before {before}{too_much}")
+            answers.lost(_lost(exchange, sending.message_size), stream=exchange.kind is not None)
         except CallError as error:
             answers.error(error, stream=exchange.kind is not None)
         finally:
@@ -256,10 +251,12 @@ def _meta(given: tuple[str, ...], file: Path | None) -> dict[str, str]:
     return meta
 
 
-def _too_much(data: object, limit: int) -> str:
-    """Return the end of a sentence where the size of the data may be the cause; the limit is the one known here."""
-    size = len(data) if isinstance(data, bytes) else len(json.dumps(data))
-    return f": the data has {size} bytes, and limits.message_size is {limit}" if size > limit else ""
+def _lost(exchange: Exchange, limit: int) -> str:
+    """Return what happened, with the size of what was sent where that may be why; the limit is the one known here."""
+    before = "it answered" if exchange.kind is None else "the stream ended"
+    what = "the item that was sent last" if exchange.kind in (Kind.CLIENT, Kind.BOTH) else "the data"
+    why = f": {what} has {exchange.sent} bytes, and limits.message_size is {limit}" if exchange.sent > limit else ""
+    return f"the server closed the connection before {before}{why}"
 
 
 def _teller(bar: Bar) -> Listener:

@@ -27,8 +27,8 @@ MAX_CREDIT: Final = 2**31 - 1
 USUAL_MESSAGE_SIZE: Final = 1_000_000
 """Bytes of a message that a server takes where its configuration says nothing else; the client does not learn of it."""
 GRANT_AGE: Final = 5.0
-"""Seconds after which what was taken is granted again, though it is little; a server that waits hears of a caller that is
-slow but steady long before it takes it for one that has gone."""
+"""Seconds after which what was taken is granted again, though it is little, so that a server does not take a caller that
+is slow but steady for one that has gone."""
 _STREAMS: Final = {kind.value: kind for kind in (Kind.SERVER, Kind.CLIENT, Kind.BOTH)}
 
 
@@ -208,7 +208,7 @@ class Exchange:
         """The connection has ended, perhaps because the server has found one of its messages too large."""
         what = "the call was answered" if self.kind is None else "the stream ended"
         if too_large:
-            what += f": a message was larger than the server's limits.message_size; this call sent {self.sent} bytes last"
+            what += f": a message was larger than the server's limits.message_size; it sent {self.sent} bytes last"
         elif self.sent > USUAL_MESSAGE_SIZE:
             what += f": it sent {self.sent} bytes last, perhaps more than the server's limits.message_size"
         self._end(ConnectionLost(f"The connection was lost before {what}."))
