@@ -186,6 +186,35 @@ def test_whoever_stops_reading_ends_the_call(depot: Server, tmp_path: Path) -> N
     asyncio.run(until(mark.exists))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("call", "api.services.test.count"),
+        ("call", "api.services.test.digest", "--file", "letters"),
+        ("call", "api.services.test.reverse", "--file", "letters"),
+        ("functions", "--json"),
+        ("functions",),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_written_is_a_failure(server: Server, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """One line says why, as when the disk is full."""
+    (tmp_path / "letters").write_bytes(b"abc")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "jackfield", *arguments, "--url", server.url],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=40,
+            check=False,
+        )
+    said = done.stderr.decode().removeprefix(f"from the running server at {server.url}\n")
+    assert (done.returncode, said) == (1, "✗ standard output cannot be written: No space left on device\n")
+
+
 def test_buffers_come_as_their_bytes(shell: Shell, depot: Server) -> None:
     """In sequence, where standard output is no terminal."""
     result = shell(*words(depot, "api.depot.download", "3"))

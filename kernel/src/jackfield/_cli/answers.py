@@ -11,7 +11,19 @@ from typing import Any, BinaryIO, Final
 import click
 
 from jackfield._cli.bar import Bar
-from jackfield._cli.terminal import clean, columns, complain, fail, line, note, printable, to_json, write, write_json
+from jackfield._cli.terminal import (
+    clean,
+    columns,
+    complain,
+    fail,
+    line,
+    note,
+    printable,
+    to_json,
+    write,
+    write_bytes,
+    write_json,
+)
 from jackfield._envelope import EVENT
 from jackfield._errors import CallError, Code
 
@@ -168,8 +180,6 @@ def _extras(error: CallError) -> list[list[str]]:
 def _write(data: bytes | str) -> None:
     """Write a line of text, or bytes as they are, unless to a terminal; at once."""
     if isinstance(data, bytes) and not sys.stdout.isatty():
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        write_bytes(data)
     else:
         write(data if isinstance(data, str) else to_json(printable(data)))
-        sys.stdout.flush()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ from jackfield._cli.answers import Answers, show_error
 from jackfield._cli.bar import Bar
 from jackfield._cli.options import json_option, read_settings, target_options
 from jackfield._cli.remote import Listener, Target
-from jackfield._cli.terminal import end, fail, note, printable, to_json
+from jackfield._cli.terminal import end, fail, note, printable, stop_writing, to_json
 from jackfield._contract import Kind
 from jackfield._errors import CallError, EncodeError
 from jackfield._json import Value
@@ -184,7 +182,7 @@ def command(  # noqa: PLR0913 - one an option
     except (ConnectError, EncodeError) as error:
         fail(error.message if isinstance(error, CallError) else str(error))
     except BrokenPipeError:
-        _stop_writing()
+        stop_writing()
     end(failed=answers.failed)
 
 
@@ -265,8 +263,3 @@ def _teller(bar: Bar) -> Listener:
         note(to_json({"event": event, "data": printable(data)}))
 
     return tell
-
-
-def _stop_writing() -> None:
-    """Whoever read has what they wanted; nothing is to be flushed to them when the process ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

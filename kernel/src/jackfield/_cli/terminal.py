@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -51,13 +52,23 @@ def printable(value: Value) -> Printable:
 
 
 def write(text: str = "") -> None:
-    """Write a line of data."""
-    click.echo(text)
+    """Write a line of data, at once."""
+    _put(text)
 
 
 def write_json(value: object) -> None:
     """Write data for programs."""
-    click.echo(to_json(value, indent=2))
+    _put(to_json(value, indent=2))
+
+
+def write_bytes(data: bytes) -> None:
+    """Write bytes as they are, at once."""
+    _put(data)
+
+
+def stop_writing() -> None:
+    """Let nothing more be flushed to standard output when the process ends: nobody takes it any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:
@@ -106,6 +117,16 @@ def meant(names: Iterable[str]) -> str:
     if not last:
         return ""
     return f"; did you mean {', '.join(others)} or {last}?" if others else f"; did you mean {last}?"
+
+
+def _put(data: str | bytes) -> None:
+    try:
+        click.echo(data, nl=isinstance(data, str))
+    except BrokenPipeError:  # whoever read has what they wanted, which is for the command to judge
+        raise
+    except OSError as error:
+        stop_writing()
+        fail(f"standard output cannot be written: {error.strerror}")
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -27,8 +27,8 @@ MAX_CREDIT: Final = 2**31 - 1
 USUAL_MESSAGE_SIZE: Final = 1_000_000
 """Bytes of a message that a server takes where its configuration says nothing else; the client does not learn of it."""
 GRANT_AGE: Final = 5.0
-"""Seconds after which what was taken is granted again, though it is little, so that a server does not take a caller that
-is slow but steady for one that has gone."""
+"""Seconds after which what was taken is granted again, though it is little, so that a server does not take a caller
+that is slow but steady for one that has gone."""
 _STREAMS: Final = {kind.value: kind for kind in (Kind.SERVER, Kind.CLIENT, Kind.BOTH)}
 
 
