@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -137,8 +138,31 @@ async def test_a_call_that_cannot_be_meant_is_refused_here(client: Client) -> No
         await client.call("api.services.test.echo", timeout=0)
     with pytest.raises(ValueError, match="timeout is a number of seconds above 0, not inf"):
         await client.call("api.services.test.echo", timeout=float("inf"))
+    with pytest.raises(TypeError, match="timeout is a number of seconds, not '1'"):
+        await client.call("api.services.test.echo", timeout="1")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="credit is a number of items from 1 to 2147483647, not 0"):
         client.stream("api.services.test.echo", credit=0)
+    with pytest.raises(TypeError, match="credit is a number of items, not '1'"):
+        client.stream("api.services.test.echo", credit="1")  # type: ignore[arg-type]
+
+
+async def test_progress_is_told_to_a_plain_function(client: Client) -> None:
+    """A coroutine function would never be awaited, and what cannot be called would fail with the first report."""
+
+    async def tell(done: float, total: float | None, message: str | None) -> None:
+        """Do nothing."""
+
+    class Teller:
+        async def __call__(self, done: float, total: float | None, message: str | None) -> None:
+            """Do nothing."""
+
+    for progress in (tell, Teller(), functools.partial(tell)):
+        with pytest.raises(TypeError, match="progress is a plain function, which is not awaited"):
+            await client.call("api.services.test.work", progress=progress)
+        with pytest.raises(TypeError, match="progress is a plain function, which is not awaited"):
+            client.stream("api.services.test.shout", items=[], progress=progress)
+    with pytest.raises(TypeError, match=r"progress is a function \(done, total, message\), not True"):
+        await client.call("api.services.test.work", progress=True)  # type: ignore[arg-type]
 
 
 MANY: list[Any] = [b"x"] * 11

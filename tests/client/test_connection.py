@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,21 @@ async def test_an_address_that_is_none_is_refused(url: str, options: dict[str, l
     """Before anything is sent."""
     with pytest.raises(ValueError, match=message):
         async with connect(url, **options):  # type: ignore[arg-type]
+            pass
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"transports": "websocket"}, r"transports are a list, such as \['websocket'\], not 'websocket'"),
+        ({"timeout": "1"}, "timeout is a number of seconds, not '1'"),
+        ({"timeout": None}, "timeout is a number of seconds, not None"),
+    ],
+)
+async def test_an_argument_of_another_type_is_refused(options: dict[str, Any], message: str) -> None:
+    """The error says what is wanted."""
+    with pytest.raises(TypeError, match=message):
+        async with connect("http://127.0.0.1:8000", **options):
             pass
 
 

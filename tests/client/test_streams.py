@@ -451,7 +451,7 @@ async def test_a_function_of_another_kind_says_how_it_is_called(
     """It is cancelled, and nothing is kept of it."""
     with pytest.raises(CallError) as caught:
         await (client.call(event, **options) if way == "call" else collected(client, event, **options))
-    assert caught.value.code is Code.UNIMPLEMENTED
+    assert caught.value.code is Code.INVALID_ARGUMENT
     assert caught.value.message == f"{event} {message}."
     assert kept(client) == {}
 

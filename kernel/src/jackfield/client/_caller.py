@@ -7,7 +7,6 @@ import contextlib
 import inspect
 import itertools
 import logging
-import math
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -15,11 +14,11 @@ from typing import Any, Final, TypeAlias
 
 from jackfield._errors import CallError, Code
 from jackfield.client._errors import ConnectError, ConnectionLost, Refused
-from jackfield.client._exchange import DEFAULT_CREDIT, MAX_CREDIT, Exchange, Progress
+from jackfield.client._exchange import DEFAULT_CREDIT, MAX_CREDIT, Exchange, Progress, check_progress
 from jackfield.client._link import Link
 from jackfield.client._place import Place
 from jackfield.client._upload import Items, Upload
-from jackfield.client._values import carried, encoded
+from jackfield.client._values import carried, check_seconds, encoded
 
 Handler: TypeAlias = Callable[..., Any]
 
@@ -55,10 +54,13 @@ class Request:
             raise TypeError(
                 "data and items exclude each other: the items are the argument of a function that takes them"
             )
-        if self.timeout is not None and not 0 < self.timeout < math.inf:
-            raise ValueError(f"timeout is a number of seconds above 0, not {self.timeout!r}")
+        if self.timeout is not None:
+            check_seconds(self.timeout)
+        if isinstance(self.credit, bool) or not isinstance(self.credit, int):
+            raise TypeError(f"credit is a number of items, not {self.credit!r}")
         if not 1 <= self.credit <= MAX_CREDIT:
             raise ValueError(f"credit is a number of items from 1 to {MAX_CREDIT}, not {self.credit!r}")
+        check_progress(self.progress)
 
     def envelope(self, call_id: int) -> tuple[dict[str, Any], int]:
         """Return the envelope, without its timeout, and the bytes of the largest message that its data needs.

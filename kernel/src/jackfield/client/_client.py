@@ -66,11 +66,12 @@ class Client:
             JSON's values, and bytes for Buffers.
 
         Raises:
-            CallError: As the server answers; `deadline_exceeded` where it does not; `unimplemented` for a function of
-                another kind, which is cancelled.
+            CallError: As the server answers; `deadline_exceeded` where it does not; `invalid_argument` for a function
+                of another kind, which is cancelled; a unary one has run by then.
             ConnectionLost: The connection ended first, or there is none.
             EncodeError: `data` or an item is none that can be sent.
-            TypeError: Both `data` and `items` are given.
+            ValueError: `timeout` is not above 0.
+            TypeError: Both `data` and `items` are given, or an argument is of another type.
         """
         request = Request(
             event=event,
@@ -229,7 +230,7 @@ def _expect(exchange: Exchange, kind: Kind, expected: Kind) -> None:
     if kind is expected:
         return
     exchange.cancel()
-    raise CallError(Code.UNIMPLEMENTED, f"{exchange.event} {_USAGE[kind]}.")
+    raise CallError(Code.INVALID_ARGUMENT, f"{exchange.event} {_USAGE[kind]}.")
 
 
 _USAGE = {

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from jackfield.client._caller import Handler, calling
 from jackfield.client._client import Client
 from jackfield.client._place import TRANSPORTS, Place
+from jackfield.client._values import check_seconds
 
 
 @asynccontextmanager
@@ -44,12 +45,14 @@ async def connect(  # noqa: PLR0913 - each is independent of the others
     Raises:
         ConnectError: No connection came about: nobody there, not let in (with the code that the server gave), no
             jackfield server, or aiohttp is missing.
-        ValueError: The address or a transport is none.
+        ValueError: The address or a transport is none, or the time is not above 0.
+        TypeError: The transports are no list, or the time is no number.
 
     Example:
         async with connect("http://127.0.0.1:8000") as client:
             print(await client.call("api.services.test.add", {"a": 1, "b": 2}))
     """
-    place = Place(url, path, token, tuple(transports), dict(headers or {}), ssl, timeout, timeout)
+    check_seconds(timeout)
+    place = Place(url, path, token, transports, dict(headers or {}), ssl, timeout, timeout)
     async with calling(place, reconnect=reconnect, handlers=on or {}) as caller:
         yield Client(caller)

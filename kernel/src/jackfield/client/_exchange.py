@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -299,6 +300,16 @@ class Exchange:
                 await self._sender.send({"id": self.id, **fields})
         if not self.ended:
             await self._sender.send({"id": self.id, "end": True})
+
+
+def check_progress(progress: object) -> None:
+    """Raise `TypeError` unless this is None, or a function that is told how far a call is."""
+    if progress is None:
+        return
+    if not callable(progress):
+        raise TypeError(f"progress is a function (done, total, message), not {progress!r}")
+    if inspect.iscoroutinefunction(progress) or inspect.iscoroutinefunction(getattr(progress, "__call__", None)):  # noqa: B004 - it is looked at, not for
+        raise TypeError("progress is a plain function, which is not awaited: let it put what it hears into a queue")
 
 
 def _number(value: object) -> int:

@@ -46,7 +46,9 @@ class Place:
             raise ValueError(
                 f"{self.url!r} is no address of a server, such as http://127.0.0.1:8000; a path goes in path="
             )
-        if isinstance(self.transports, str) or not self.transports or not set(self.transports) <= set(TRANSPORTS):
+        if isinstance(self.transports, str):
+            raise TypeError(f"transports are a list, such as ['websocket'], not {self.transports!r}")
+        if not self.transports or not set(self.transports) <= set(TRANSPORTS):
             raise ValueError(f"transports are some of {TRANSPORTS}, not {self.transports!r}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,6 +13,14 @@ from jackfield._json import Json
 
 _BOUNDS: Final = Bounds(unpacked=1 << 30, ratio=1 << 20, depth=1 << 10)
 """What was asked for may be large; what nobody can have asked for is not unpacked."""
+
+
+def check_seconds(timeout: object) -> None:
+    """Raise `TypeError` or `ValueError` unless this is a time that something may take."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
+    if not 0 < timeout < math.inf:
+        raise ValueError(f"timeout is a number of seconds above 0, not {timeout!r}")
 
 
 def carried(value: object, encoding: str | None) -> tuple[dict[str, Any], int]:
