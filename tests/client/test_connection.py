@@ -162,6 +162,18 @@ async def test_a_certificate_is_checked(tmp_path: Path) -> None:
                 assert await client.call("api.system.ping") == "pong"
 
 
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["websocket", "polling"]], ids=" ".join)
+async def test_a_server_without_tls_is_no_failure_of_its_protocol(probed: Server, transports: list[str]) -> None:
+    """The error says that it is TLS that failed, and what the address may have to be."""
+    url = probed.url.replace("http:", "https:")
+    with pytest.raises(ConnectError) as caught:
+        async with connect(url, transports=transports):
+            pass
+    assert caught.value.message.startswith(f"TLS with {url} failed (")
+    assert "[SSL" in caught.value.message
+    assert caught.value.message.endswith("): if the server there has no TLS, its address begins with http://")
+
+
 def test_importing_the_client_loads_no_carrier() -> None:
     """What it needs to connect is loaded when it connects."""
     script = "import sys, jackfield.client; print([m for m in ('socketio', 'aiohttp') if m in sys.modules])"

@@ -77,6 +77,11 @@ class Link:
                         "name the file of one that vouches for it in the variable SSL_CERT_FILE",
                     ) from None
                 reason = _in_short(cause)
+                if isinstance(cause, ssl.SSLError) or "[SSL" in reason:  # polling brings its text only
+                    raise ConnectError(
+                        f"TLS with {place.url} failed ({reason})",
+                        "if the server there has no TLS, its address begins with http://",
+                    ) from None
         raise ConnectError(f"what answers at {place.url}{place.path} is no jackfield server ({reason})")
 
     async def begin(self, exchange: Exchange, envelope: dict[str, Any]) -> None:
