@@ -51,6 +51,21 @@ def test_one_function_of_the_server_is_shown_whole(shell: Shell, server: Server)
     assert (result.status, result.out) == (0, GREET)
 
 
+@pytest.mark.parametrize(
+    ("event", "takes", "gives"),
+    [
+        ("api.services.test.total", "takes a stream of", "gives"),
+        ("api.services.test.count", "takes", "gives a stream of"),
+        ("api.services.test.shout", "takes a stream of", "gives a stream of"),
+    ],
+)
+def test_streams_are_shown_as_such(shell: Shell, server: Server, event: str, takes: str, gives: str) -> None:
+    """What is below is one item of many."""
+    result = shell("functions", event, "--url", server.url)
+    titles = [text for text in result.out.splitlines()[1:] if not text.startswith(" ")]
+    assert (result.status, titles) == (0, [takes, gives])
+
+
 def test_one_function_as_json_is_an_array_of_one(shell: Shell, server: Server) -> None:
     """With its doc, its errors and both JSON Schemas."""
     result = shell("functions", "api.services.test.fail", "--json", "--url", server.url)

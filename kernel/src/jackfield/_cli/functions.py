@@ -25,6 +25,7 @@ from jackfield._cli.terminal import (
     write,
     write_json,
 )
+from jackfield._contract import Kind
 from jackfield._host import FunctionInfo, PluginInfo
 
 _WILD = frozenset("*?[")
@@ -116,7 +117,9 @@ def _page(function: FunctionInfo) -> Iterator[str]:
     yield f"{click.style(line(function.event), bold=True)}   {line(function.kind)}   plugin {line(function.plugin)}"
     for text in clean(function.doc).splitlines():
         yield f"  {text}".rstrip()
-    for title, schema in (("takes", function.input), ("gives", function.output)):
+    takes = "takes a stream of" if function.kind in (Kind.CLIENT, Kind.BOTH) else "takes"
+    gives = "gives a stream of" if function.kind in (Kind.SERVER, Kind.BOTH) else "gives"
+    for title, schema in ((takes, function.input), (gives, function.output)):
         yield title
         yield from (f"  {text}" for text in schemas.describe(schema))
     if function.errors:
