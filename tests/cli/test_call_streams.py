@@ -372,6 +372,55 @@ def test_a_line_that_is_no_json_is_named(shell: Shell, server: Server, tmp_path:
     assert result.err.splitlines()[-1] == "Error: Invalid value for --items: line 1 of 'items' is not UTF-8."
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("1" + "0" * 30, "Integer exceeds 64-bit range"),
+        ("9007199254740992", "An integer is beyond ±(2^53−1), which JSON clients cannot hold: send it as a string."),
+        ("1e999", "inf is not a number that JSON has"),
+    ],
+)
+def test_a_line_that_cannot_be_sent_is_named(shell: Shell, server: Server, value: str, why: str) -> None:
+    """By its number, like one that is no JSON."""
+    text = f'{{"n": 1}}\n{{"n": {value}}}\n'.encode()
+    result = shell(*words(server, "api.services.test.total", "--items", "-"), stdin=text)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.splitlines()[-1] == (
+        f"Error: Invalid value for --items: line 2 of standard input cannot be sent ({why})."
+    )
+
+
+def test_lines_that_are_given_as_data_are_items(shell: Shell, tmp_path: Path) -> None:
+    """The error has the option that sends them."""
+    (tmp_path / "it.jsonl").write_bytes(b'{"n": 1}\n{"n": 2}\n')
+    result = shell("call", "api.services.test.total", "@it.jsonl")
+    assert (result.status, result.out) == (2, "")
+    assert result.err.splitlines()[-1] == (
+        "Error: Invalid value for DATA: it.jsonl is not JSON, but each of its lines is: "
+        "--items it.jsonl sends them as the items of a stream."
+    )
+    result = shell("call", "api.services.test.total", "-", stdin=b"1\n2\n")
+    assert result.err.splitlines()[-1] == (
+        "Error: Invalid value for DATA: standard input is not JSON, but each of its lines is: "
+        "--items - sends them as the items of a stream."
+    )
+    result = shell("call", "api.services.test.total", "-", stdin=b"1\ntwo\n")
+    assert result.err.splitlines()[-1].startswith("Error: Invalid value for DATA: standard input is not JSON (")
+
+
+def test_a_file_for_a_function_that_takes_no_bytes_may_be_items(shell: Shell, server: Server, tmp_path: Path) -> None:
+    """The error of the server is followed by the option that sends its lines."""
+    (tmp_path / "it.jsonl").write_bytes(b'{"n": 1}\n{"n": 2}\n')
+    result = shell(*words(server, "api.services.test.total", "--file", "it.jsonl"))
+    assert (result.status, result.out) == (1, "")
+    assert result.err.splitlines()[:2] == ["✗ invalid_argument  api.services.test.total", "  Item 1:"]
+    assert result.err.splitlines()[-1] == (
+        "  --file sends pieces of bytes; --items it.jsonl sends its lines, each of which is JSON"
+    )
+    result = shell(*words(server, "api.services.test.total", '"x"'))
+    assert "--items" not in result.err
+
+
 def test_a_file_is_sent_in_pieces_to_a_function_that_takes_them(shell: Shell, depot: Server, tmp_path: Path) -> None:
     """64 KiB each, with its name; it may be larger than any message."""
     (tmp_path / "big.iso").write_bytes(bytes(1_500_000))

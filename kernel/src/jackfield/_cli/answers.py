@@ -98,8 +98,8 @@ class Answers:
         if self._output is not None and not self._items:
             self._save(b"")
 
-    def error(self, error: CallError, *, stream: bool) -> None:
-        """Write how a call failed; what came before stands."""
+    def error(self, error: CallError, *, stream: bool, hint: str | None = None) -> None:
+        """Write how a call failed, and to a person what to do; what came before stands."""
         self._bar.clear()
         self.failed = True
         if self._as_json and stream:
@@ -108,6 +108,8 @@ class Answers:
             write_json({"error": error.as_dict()})
         else:
             show_error(error, self._event)
+            if hint is not None:
+                note(f"  {hint}")
 
     def lost(self, what: str, *, stream: bool) -> None:
         """Say that the connection ended first; what came before stands."""

@@ -17,7 +17,7 @@ from jackfield._cli.options import json_option, read_settings, target_options
 from jackfield._cli.remote import Listener, Target
 from jackfield._cli.terminal import end, fail, note, printable, stop_writing, to_json
 from jackfield._contract import Kind
-from jackfield._errors import CallError, EncodeError
+from jackfield._errors import CallError, Code, EncodeError
 from jackfield._json import Value
 from jackfield.client import Client
 from jackfield.client._caller import Caller, Request
@@ -195,7 +195,7 @@ async def _call(at: Place, sending: _Sending, answers: Answers, bar: Bar, listen
         except ConnectionLost:
             answers.lost(_lost(exchange, sending.message_size), stream=exchange.kind is not None)
         except CallError as error:
-            answers.error(error, stream=exchange.kind is not None)
+            answers.error(error, stream=exchange.kind is not None, hint=_hint(error, exchange.kind, sending.file))
         finally:
             exchange.cancel()
             await exchange.settled()
@@ -247,6 +247,14 @@ def _meta(given: tuple[str, ...], file: Path | None) -> dict[str, str]:
             raise click.BadParameter(f"{pair!r} is no KEY=VALUE.", param_hint="--meta")
         meta[key] = value
     return meta
+
+
+def _hint(error: CallError, kind: Kind | None, file: Path | None) -> str | None:
+    """Return what may have been meant, where pieces of a file were not what the function takes."""
+    streams = kind in (Kind.CLIENT, Kind.BOTH)
+    if file is None or not streams or error.code != Code.INVALID_ARGUMENT or not error.message.startswith("Item "):
+        return None
+    return f"--file sends pieces of bytes; --items {file} sends its lines, each of which is JSON"
 
 
 def _lost(exchange: Exchange, limit: int) -> str:

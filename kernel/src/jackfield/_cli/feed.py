@@ -17,6 +17,9 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from jackfield import _json
+from jackfield._errors import EncodeError
+
 PIECE: Final = 64 * 1024
 """Bytes of a file in one item."""
 
@@ -39,7 +42,16 @@ def argument(data: str) -> object:
     except UnicodeDecodeError:
         raise click.BadParameter(f"{source} is not UTF-8; --file sends bytes.", param_hint="DATA") from None
     example = text if re.fullmatch(r"[\w .,;:!-]{1,40}", text) else "hello"
-    return _parsed(text, source, "DATA", f" A string goes in quotes: '\"{example}\"'")
+    try:
+        return _parsed(text, source, "DATA", f" A string goes in quotes: '\"{example}\"'")
+    except click.BadParameter:
+        if source == "DATA" or not _are_lines(text):
+            raise
+        given = data if data == "-" else source
+        raise click.BadParameter(
+            f"{source} is not JSON, but each of its lines is: --items {given} sends them as the items of a stream.",
+            param_hint="DATA",
+        ) from None
 
 
 def lines(source: str) -> Iterator[Any]:
@@ -49,7 +61,7 @@ def lines(source: str) -> Iterator[Any]:
         source: A file, or `-` for standard input.
 
     Raises:
-        click.BadParameter: It cannot be read, or a line of it is not JSON, which is named by its number.
+        click.BadParameter: It cannot be read, or a line of it, named by its number, is not JSON or cannot be sent.
     """
     name = "standard input" if source == "-" else repr(source)
     try:
@@ -58,7 +70,9 @@ def lines(source: str) -> Iterator[Any]:
         with io.BufferedReader(raw) as reader:
             for number, line in enumerate(reader, 1):
                 if line.strip():
-                    yield _parsed(line, f"line {number} of {name}", "--items")
+                    value = _parsed(line, f"line {number} of {name}", "--items")
+                    _check(value, f"line {number} of {name}")
+                    yield value
     except OSError as error:
         raise click.BadParameter(f"{name} cannot be read: {error.strerror}.", param_hint="--items") from None
 
@@ -131,6 +145,21 @@ def _parsed(text: str | bytes, source: str, option: str, hint: str = "") -> Any:
         raise click.BadParameter(f"{source} is not UTF-8.", param_hint=option) from None
     except ValueError as error:
         raise click.BadParameter(f"{source} is not JSON ({error}).{hint}", param_hint=option) from None
+
+
+def _are_lines(text: str) -> bool:
+    """Tell whether there are several lines, and each is JSON."""
+    try:
+        return len([json.loads(line) for line in text.split("\n") if line.strip()]) > 1
+    except (ValueError, RecursionError):
+        return False
+
+
+def _check(value: Any, source: str) -> None:
+    try:
+        _json.dumps(value)
+    except EncodeError as error:
+        raise click.BadParameter(f"{source} cannot be sent ({error}).", param_hint="--items") from None
 
 
 def _no_constant(name: str) -> NoReturn:
