@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import ssl
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +314,42 @@ async def test_a_server_says_when_it_wants_its_clients_back(monkeypatch: pytest.
         proxy.cut()
         await until(lambda: not client.connected)
         assert await client.call("api.any.thing") == "yes"
+
+
+async def test_a_server_that_drains_says_so(tmp_path: Path) -> None:
+    """What runs ends, new calls are refused at once, and the event `server` tells of it."""
+    heard: list[dict[str, Any]] = []
+    folder = write_plugin(tmp_path, "probe", PROBE, namespaces=["api.probe"])
+    with serving(folder / "server", path=[folder]) as server:
+        async with connect(server.url, on={"server": heard.append}) as client:
+            opened, ready = asyncio.Event(), asyncio.Event()
+
+            async def word() -> AsyncIterator[str]:
+                opened.set()
+                await ready.wait()
+                yield "last"
+
+            task = asyncio.create_task(client.call("api.probe.first", items=word()))
+            await opened.wait()
+            server.process.send_signal(signal.SIGTERM)
+            await until(lambda: heard)
+            assert heard[0]["state"] == "draining"
+            assert isinstance(heard[0]["reconnect_in"], int)
+            with pytest.raises(CallError) as caught:
+                await client.call("api.system.ping")
+            assert caught.value.code is Code.UNAVAILABLE
+            assert caught.value.retry_after is not None
+            ready.set()
+            assert await task == "last"
+
+
+async def test_a_client_may_be_closed_in_another_task(probed: Server) -> None:
+    """As by an application that has hooks for its beginning and its end."""
+    async with AsyncExitStack() as stack:
+        client = await asyncio.create_task(stack.enter_async_context(connect(probed.url)))
+        assert await client.call("api.system.ping") == "pong"
+        await asyncio.create_task(stack.aclose())
+        assert not client.connected
 
 
 async def test_handlers_that_come_with_the_connection_miss_nothing(tmp_path: Path) -> None:
