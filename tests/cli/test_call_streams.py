@@ -20,6 +20,8 @@ from tests.support.plugins import write_plugin
 from tests.support.server import Server, environment, serving
 from tests.support.waiting import until
 
+# A command takes a second of both cores, so the rarer ways are in the larger run.
+
 DEPOT = r"""
     import asyncio
     from collections.abc import AsyncIterator
@@ -173,6 +175,7 @@ def test_items_are_written_as_they_come(depot: Server, tmp_path: Path) -> None:
     asyncio.run(until(mark.exists))
 
 
+@pytest.mark.full
 def test_whoever_stops_reading_ends_the_call(depot: Server, tmp_path: Path) -> None:
     """As in `jackfield call … | head -2`: without a word, and the call is cancelled at the server."""
     mark = tmp_path / "cancelled"
@@ -221,6 +224,7 @@ def test_buffers_come_as_their_bytes(shell: Shell, depot: Server) -> None:
     assert (result.status, result.raw, result.err) == (0, b"\0\0\0\1\1\1\2\2\2", "")
 
 
+@pytest.mark.full
 def test_buffers_can_be_written_to_a_file(shell: Shell, depot: Server, tmp_path: Path) -> None:
     """One after the other; of a stream without items the file is empty."""
     result = shell(*words(depot, "api.depot.download", "3", "--output", "out.bin"))
@@ -231,6 +235,7 @@ def test_buffers_can_be_written_to_a_file(shell: Shell, depot: Server, tmp_path:
     assert (tmp_path / "none.bin").read_bytes() == b""
 
 
+@pytest.mark.full
 def test_items_that_are_no_buffers_are_not_lost(shell: Shell, depot: Server, tmp_path: Path) -> None:
     """They are shown, and the status says that the file has not got them."""
     result = shell(*words(depot, "api.depot.mixed", "--output", "out.bin"))
@@ -256,6 +261,7 @@ def test_an_error_midway_leaves_what_came_before(shell: Shell, depot: Server) ->
     assert (result.status, result.out, result.err) == (1, f'{{"data": 1}}\n{{"data": 2}}\n{error}\n', "")
 
 
+@pytest.mark.full
 def test_a_deadline_ends_a_stream(shell: Shell, server: Server) -> None:
     """--timeout is for its whole life."""
     result = shell(*words(server, "api.services.test.count", '{"pause": 60}', "--timeout", "0.3"))
@@ -278,6 +284,7 @@ def test_a_server_that_goes_ends_a_stream(tmp_path: Path) -> None:
         assert said == "✗ the server closed the connection before the stream ended\n"
 
 
+@pytest.mark.full
 def test_a_lost_connection_is_the_last_line_of_json(tmp_path: Path) -> None:
     """A program learns that it was not all."""
     with (
@@ -307,6 +314,7 @@ def test_items_come_from_standard_input_or_a_file(shell: Shell, server: Server, 
     assert result.out == '{"sum": 13, "count": 3}\n'
 
 
+@pytest.mark.full
 def test_data_alone_is_the_only_item(shell: Shell, server: Server) -> None:
     """And nothing at all is a stream without items."""
     assert shell(*words(server, "api.services.test.total", '{"n": 7}')).out == '{"sum": 7, "count": 1}\n'
@@ -326,6 +334,7 @@ def test_lines_are_answered_as_they_are_written(server: Server, tmp_path: Path) 
         assert process.wait(30) == 0
 
 
+@pytest.mark.full
 def test_the_end_does_not_wait_for_standard_input(server: Server, tmp_path: Path) -> None:
     """A call that has ended is over, though more could be written to it."""
     with started(
@@ -347,6 +356,7 @@ def test_an_item_that_does_not_fit_is_named(shell: Shell, server: Server) -> Non
     ]
 
 
+@pytest.mark.full
 def test_an_item_that_is_too_large_is_named_as_the_cause(shell: Shell, server: Server) -> None:
     """A server that is sent more than its limit closes the connection; the sizes say why."""
     text = f'"{"x" * 1_020_000}"\n'.encode()
@@ -390,6 +400,7 @@ def test_a_line_that_cannot_be_sent_is_named(shell: Shell, server: Server, value
     )
 
 
+@pytest.mark.full
 def test_lines_that_are_given_as_data_are_items(shell: Shell, tmp_path: Path) -> None:
     """The error has the option that sends them."""
     (tmp_path / "it.jsonl").write_bytes(b'{"n": 1}\n{"n": 2}\n')
@@ -408,6 +419,7 @@ def test_lines_that_are_given_as_data_are_items(shell: Shell, tmp_path: Path) ->
     assert result.err.splitlines()[-1].startswith("Error: Invalid value for DATA: standard input is not JSON (")
 
 
+@pytest.mark.full
 def test_a_file_for_a_function_that_takes_no_bytes_may_be_items(shell: Shell, server: Server, tmp_path: Path) -> None:
     """The error of the server is followed by the option that sends its lines."""
     (tmp_path / "it.jsonl").write_bytes(b'{"n": 1}\n{"n": 2}\n')
@@ -429,6 +441,7 @@ def test_a_file_is_sent_in_pieces_to_a_function_that_takes_them(shell: Shell, de
     assert result.json == {"name": "big.iso", "pieces": 23, "size": 1_500_000, "largest": 65_536}
 
 
+@pytest.mark.full
 def test_a_file_goes_there_and_back(shell: Shell, depot: Server, tmp_path: Path) -> None:
     """Byte for byte."""
     content = os.urandom(300_000)
@@ -439,6 +452,7 @@ def test_a_file_goes_there_and_back(shell: Shell, depot: Server, tmp_path: Path)
     assert (result.status, result.raw) == (0, b"")
 
 
+@pytest.mark.full
 def test_a_file_is_one_buffer_for_any_other_function(shell: Shell, depot: Server, tmp_path: Path) -> None:
     """With its name, and the headers that were given."""
     (tmp_path / "small").write_bytes(b"abc")
@@ -448,6 +462,7 @@ def test_a_file_is_one_buffer_for_any_other_function(shell: Shell, depot: Server
     assert result.json == {"name": "other=1", "of": None, "size": 3}
 
 
+@pytest.mark.full
 def test_where_the_kind_is_not_known_the_options_say_it(shell: Shell, mute: Server, tmp_path: Path) -> None:
     """--items makes a stream, DATA and --file one argument."""
     (tmp_path / "small").write_bytes(b"abc")
@@ -457,6 +472,7 @@ def test_where_the_kind_is_not_known_the_options_say_it(shell: Shell, mute: Serv
     assert result.out == '{"sum": 1, "count": 1}\n'
 
 
+@pytest.mark.full
 def test_a_large_file_is_not_sent_whole_by_accident(shell: Shell, mute: Server, tmp_path: Path) -> None:
     """Where nobody says that the function takes one Buffer, what fits into no message is not tried."""
     (tmp_path / "big.iso").write_bytes(bytes(1_500_000))
@@ -522,6 +538,7 @@ def test_an_upload_has_a_bar(depot: Server, tmp_path: Path) -> None:
     assert seen.endswith("\r\x1b[K")
 
 
+@pytest.mark.full
 def test_a_download_has_a_bar(depot: Server, tmp_path: Path) -> None:
     """Of the bytes so far; how many there will be only the function knows."""
     status, out, seen = on_a_terminal(depot, tmp_path, "api.depot.download", "2", "--output", "out.bin")
@@ -530,18 +547,21 @@ def test_a_download_has_a_bar(depot: Server, tmp_path: Path) -> None:
     assert seen.replace("\x1b[2m", "").replace("\x1b[0m", "").endswith("\r\x1b[K6 bytes are in out.bin\r\n")
 
 
+@pytest.mark.full
 def test_a_bar_can_be_done_without(depot: Server, tmp_path: Path) -> None:
     """--no-progress writes nothing about it."""
     status, out, seen = on_a_terminal(depot, tmp_path, "api.depot.steps", "2", "--no-progress")
     assert (status, out, seen) == (0, b"1\n2\n", "")
 
 
+@pytest.mark.full
 def test_without_a_terminal_there_is_no_bar(shell: Shell, depot: Server) -> None:
     """Not even with --progress."""
     result = shell(*words(depot, "api.depot.steps", "2", "--progress"))
     assert (result.status, result.out, result.err) == (0, "1\n2\n", "")
 
 
+@pytest.mark.full
 def test_an_error_takes_the_place_of_the_bar(server: Server, tmp_path: Path) -> None:
     """It stands on a line of its own."""
     data = '{"steps": 100, "seconds": 60}'
