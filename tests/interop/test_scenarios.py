@@ -43,7 +43,7 @@ def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ser
     scope="module",
     name="reports",
     params=[
-        # Each client goes through all of it once; over its other carriers, and by polling to the end, in the larger run.
+        # Each client goes through all of it once; over its other carriers in the larger run.
         pytest.param(f"{client}-{carrier}", marks=[] if (client, carrier) in COMMON else [pytest.mark.full])
         for client in ("js", "py")
         for carrier in CARRIERS
