@@ -564,3 +564,13 @@ async def test_progress_that_is_no_number_is_none() -> None:
     async with deaf_server(opening(*frames, {"end": True})) as url, connect(url) as client:
         assert await collected(client, "api.any.thing", progress=lambda *told: seen.append(told)) == []
     assert seen == [(0, None, "3"), (0, None, None), (1.5, 3, None)]
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_much_is_sent_in_requests_that_the_server_takes(server: Server, transport: str) -> None:
+    """What waits to be sent goes in portions; together it would be more than one request may carry."""
+    texts = [letter * 400_000 for letter in "abcdefgh"]
+    async with connect(server.url, transports=[transport]) as client:
+        shouted = await asyncio.gather(*(client.call("api.services.test.echo", text) for text in texts))
+        assert shouted == texts
+        assert await collected(client, SHOUT, items=texts) == [text.upper() for text in texts]

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 from jackfield.client._errors import ConnectError, Refused
 from jackfield.client._exchange import Exchange
 from jackfield.client._place import Place, knock, need_client
+from jackfield.client._portions import Portions
 
 Hear: TypeAlias = Callable[[str, Any], Awaitable[Any]]
 """Told of every event that the server emits; what it returns acknowledges the event."""
@@ -223,6 +224,8 @@ def _client(session: Any, refusals: list[dict[str, Any]]) -> Any:
         http_session=session,
         websocket_extra_options={"max_msg_size": 0},  # what was asked for may be long
     )
+
+    sio.eio.queue = Portions()
 
     def refused(said: object = None) -> None:
         # A body with a `code` of its own is Engine.IO's: the request was refused, and nobody was asked to let us in.
