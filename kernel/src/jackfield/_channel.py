@@ -31,6 +31,39 @@ class Line(Protocol):
         """Return as soon as enough was read for more to be sent, or nobody is left to read it."""
 
 
+class Wait:
+    """A function that waits for its caller, or does not.
+
+    Attributes:
+        since: The time since when it waits, on the monotonic clock; None if it does not.
+    """
+
+    __slots__ = ("_future", "since")
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+        self._future: asyncio.Future[None] | None = None
+
+    async def ended(self) -> None:
+        """Return when `end` is called."""
+        self.since = monotonic()
+        self._future = asyncio.get_running_loop().create_future()
+        try:
+            await self._future
+        finally:
+            self.since = self._future = None
+
+    def end(self) -> None:
+        """Let the function go on."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
+
+    def renew(self) -> None:
+        """Count from now: the caller has shown that it is there."""
+        if self.since is not None:
+            self.since = monotonic()
+
+
 class Outlet:
     """What a function gives its items to, one after the other.
 
@@ -40,18 +73,17 @@ class Outlet:
 
     Attributes:
         credit: How many it still takes.
-        since: The time since when the function waits for more credit, on the monotonic clock; None if it does not.
+        wait: Whether the function waits for more credit.
     """
 
-    __slots__ = ("_burst", "_held", "_line", "_waiter", "credit", "since")
+    __slots__ = ("_burst", "_held", "_line", "credit", "wait")
 
     def __init__(self, line: Line, credit: int) -> None:
         self.credit = min(credit, MAX_CREDIT)
-        self.since: float | None = None
+        self.wait = Wait()
         self._line = line
         self._burst = 0
         self._held: Json | None = None
-        self._waiter: asyncio.Future[None] | None = None
 
     def put(self, data: Json) -> bool:
         """Send an item if that can be done at once; else keep it, and then `flush` has to be awaited.
@@ -82,7 +114,7 @@ class Outlet:
             if self.credit:
                 await line.drained()
             else:
-                await self._granted()
+                await self.wait.ended()
         self._burst = 1
         self.credit -= 1
         data, self._held = self._held, None
@@ -92,16 +124,7 @@ class Outlet:
     def grant(self, items: int) -> None:
         """Take note that the caller takes so many items more."""
         self.credit = min(self.credit + items, MAX_CREDIT)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _granted(self) -> None:
-        self.since = monotonic()
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self.since = self._waiter = None
+        self.wait.end()
 
 
 class Inlet(AsyncIterator[object]):
@@ -113,20 +136,19 @@ class Inlet(AsyncIterator[object]):
         take: Unpacks and validates one, or raises the `CallError` that says why not.
 
     Attributes:
-        since: The time since when the function waits for an item, on the monotonic clock; None if it does not, or the
-            client may not send any.
+        wait: Whether the function waits for an item.
+        window: What the client may send.
     """
 
-    __slots__ = ("_number", "_over", "_queue", "_take", "_waiter", "since", "window")
+    __slots__ = ("_number", "_over", "_queue", "_take", "wait", "window")
 
     def __init__(self, pool: Pool, tell: Callable[[int], None], take: Callable[[Item, bool], object]) -> None:
-        self.since: float | None = None
+        self.wait = Wait()
         self.window = Window(pool, tell)
         self._queue: deque[tuple[Item, bool]] = deque()
         self._take = take
         self._number = 0
         self._over = False
-        self._waiter: asyncio.Future[None] | None = None
 
     def arrive(self, item: Item, buffers: bool) -> None:
         """Keep an item until the function takes it.
@@ -143,7 +165,7 @@ class Inlet(AsyncIterator[object]):
         if not self.window.use():
             raise CallError(Code.RESOURCE_EXHAUSTED, "An item for which there was no credit: wait for more.")
         self._queue.append((item, buffers))
-        self._wake()
+        self.wait.end()
 
     def finish(self) -> None:
         """Take note that the client sends no more.
@@ -155,14 +177,14 @@ class Inlet(AsyncIterator[object]):
             raise CallError(Code.INVALID_ARGUMENT, "The stream has been ended before.")
         self._over = True
         self.window.finish()
-        self._wake()
+        self.wait.end()
 
     def close(self) -> None:
         """Let go of everything; the stream is over."""
         self._over = True
         self._queue.clear()
         self.window.close()
-        self._wake()
+        self.wait.end()
 
     async def __anext__(self) -> object:
         """Return the next item as the function's type.
@@ -173,7 +195,9 @@ class Inlet(AsyncIterator[object]):
         while not self._queue:
             if self._over:
                 raise StopAsyncIteration
-            await self._arrival()
+            if self.wait.since is not None:
+                raise RuntimeError("two tasks read the items of one stream; let one of them hand them on")
+            await self.wait.ended()
         item, buffers = self._queue.popleft()
         self._number += 1
         self.window.consumed()
@@ -181,20 +205,6 @@ class Inlet(AsyncIterator[object]):
             return self._take(item, buffers)
         except CallError as error:
             raise of_item(self._number, error) from None
-
-    async def _arrival(self) -> None:
-        if self._waiter is not None:
-            raise RuntimeError("two tasks read the items of one stream; let one of them hand them on")
-        self.since = monotonic()
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self.since = self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 def of_item(number: int, error: CallError) -> CallError:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from jackfield import _json
 from jackfield._call import Call
-from jackfield._channel import Outlet, of_item
+from jackfield._channel import Outlet, Wait, of_item
 from jackfield._contract import Kind
 from jackfield._envelope import NO_OPTIONS, Envelope, Options
 from jackfield._errors import CallError, Code, EncodeError
@@ -180,12 +180,12 @@ class _Handover:
     def __init__(self) -> None:
         self._items: deque[Json] = deque()
         self._outcome: Outcome | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._wait = Wait()
 
     def item(self, data: Json) -> None:
         """Take an item."""
         self._items.append(data)
-        self._wake()
+        self._wait.end()
 
     async def drained(self) -> None:
         """Return."""
@@ -193,7 +193,7 @@ class _Handover:
     def end(self, outcome: Outcome) -> None:
         """Take note of how the inner function has ended."""
         self._outcome = outcome
-        self._wake()
+        self._wait.end()
 
     async def next(self) -> Json | None:
         """Return the next item, or None after the last.
@@ -206,13 +206,8 @@ class _Handover:
                 raise self._outcome
             if self._outcome is not None:
                 return None
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self._wait.ended()
         return self._items.popleft()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 async def _taken(pipeline: Pipeline, items: Items | None) -> AsyncGenerator[object, None]:

@@ -99,9 +99,9 @@ class Channel:
     @property
     def idle_since(self) -> float | None:
         """The time since when the function waits for the client, on the monotonic clock; None if it does not."""
-        if self.outlet.since is not None:
-            return self.outlet.since
-        return self.items.since if self.items.window.left else None
+        if self.outlet.wait.since is not None:
+            return self.outlet.wait.since
+        return self.items.wait.since if self.items.window.left else None
 
     def open(self) -> None:
         """Tell the client that the stream is open, and what it may send."""
@@ -135,10 +135,8 @@ class Channel:
             self.items.arrive(frame, buffers)
         elif self._kind is not Kind.SERVER:  # the client's side of a server stream is over from the start
             self.items.finish()
-        now = monotonic()
-        for end in (self.outlet, self.items):
-            if end.since is not None:
-                end.since = now
+        self.outlet.wait.renew()
+        self.items.wait.renew()
 
 
 class Stream(Invocation):
@@ -178,7 +176,7 @@ class Stream(Invocation):
         super().watch()
         since = self.channel.idle_since
         if since is not None and not self.answered and monotonic() - since > self._idle:
-            waits_for = "an item" if self.channel.outlet.since is None else "credit"
+            waits_for = "an item" if self.channel.outlet.wait.since is None else "credit"
             self.cancel(
                 CallError(
                     Code.DEADLINE_EXCEEDED,
