@@ -108,6 +108,7 @@ def test_connections_are_measured(name: str, count: int, bench: Bench, servers: 
     assert all(row.figures["errors"] == 0 for row in rows)
 
 
+@pytest.mark.full
 def test_the_servers_on_node_are_measured(bench: Bench, servers: dict[str, Target], require_all: bool) -> None:
     """Each is called in its own way."""
     if missing := missing_for_node():
@@ -124,6 +125,7 @@ def test_the_servers_on_node_are_measured(bench: Bench, servers: dict[str, Targe
         assert row.figures["errors"] == 0, name
 
 
+@pytest.mark.full
 def test_files_are_measured(bench: Bench, servers: dict[str, Target]) -> None:
     """What is uploaded has the checksum that it should have, and what is downloaded the contents."""
     pytest.importorskip("jackfield_files", reason="the files plugin is not installed")

@@ -146,6 +146,7 @@ async def test_a_download_goes_on_only_with_the_same_file(server: Server) -> Non
         }
 
 
+@pytest.mark.full
 async def test_a_download_that_runs_keeps_the_file_that_it_began(server: Server) -> None:
     """Whether it is replaced or deleted meanwhile."""
     async with connection(server.url) as reader, connection(server.url) as writer:
@@ -157,6 +158,7 @@ async def test_a_download_that_runs_keeps_the_file_that_it_began(server: Server)
         assert first + b"".join([piece async for piece in pieces]) == CONTENT
 
 
+@pytest.mark.full
 async def test_a_file_that_shrinks_while_it_is_read_ends_its_download(serve: Serve, root: Path) -> None:
     """Others than the server may do that; the client is told instead of being given less."""
     server = serve("chunk = 1024")
@@ -326,6 +328,7 @@ async def test_an_ordinary_client_can_do_it_all(server: Server) -> None:
         assert (await client.call("api.files.delete", {"name": "a"}))["data"]["name"] == "a"
 
 
+@pytest.mark.full
 async def test_a_cancelled_download_is_closed(server: Server) -> None:
     """The server holds no file open for a client that has said it wants no more."""
     process = psutil.Process(server.process.pid)
@@ -341,6 +344,7 @@ async def test_a_cancelled_download_is_closed(server: Server) -> None:
         await until(lambda: process.num_fds() == before)
 
 
+@pytest.mark.full
 async def test_many_downloads_that_nobody_reads_cost_little(server: Server, root: Path) -> None:
     """A hundred of them cost what they hold of one piece each, and the read-ahead of a few; all can be read then."""
     content = os.urandom(4_000_000)

@@ -112,6 +112,7 @@ async def test_a_newer_upload_ends_the_older_one(server: Server, root: Path) -> 
     assert partials(root) == []
 
 
+@pytest.mark.full
 async def test_of_many_uploads_of_one_name_the_newest_wins(server: Server, root: Path) -> None:
     """Each ends those before it; in the end there is one whole file, of one of them."""
     contents = [bytes([number]) * 300_000 for number in range(8)]
@@ -132,6 +133,7 @@ async def test_of_many_uploads_of_one_name_the_newest_wins(server: Server, root:
     assert partials(root) == []
 
 
+@pytest.mark.full
 async def test_uploads_of_different_names_do_not_meet(server: Server, root: Path) -> None:
     """Side by side, more than may gather much in memory, each becomes its own file."""
 
@@ -161,6 +163,7 @@ async def test_a_cancelled_upload_is_kept_and_closed(server: Server, root: Path)
         assert (await client.upload(items(100_000)))["sha256"] == SHA256
 
 
+@pytest.mark.full
 async def test_broken_uploads_go_after_their_time(serve: Serve, root: Path) -> None:
     """By themselves, while the server runs."""
     server = serve("keep_partial = 0.5")
@@ -171,6 +174,7 @@ async def test_broken_uploads_go_after_their_time(serve: Serve, root: Path) -> N
         assert await kept(client) == 0
 
 
+@pytest.mark.full
 async def test_several_processes_serve_one_root(serve: Serve, root: Path, tmp_path: Path) -> None:
     """What is cut at one of them is gone on with at another, even while the first does not know of the cut."""
     config = f'[plugins]\npolicy = "listed"\nenabled = ["files"]\n[plugins.files]\nroot = "{root}"\n'
