@@ -26,10 +26,12 @@ class Batch:
         self._send = send
 
     def replier(self, index: int, envelope: Envelope) -> Answer:
+        """Return what the entry at `index` is answered with."""
         options = envelope.options
         return lambda outcome: self.put(index, outcome, options.id, options.accept_text)
 
     def put(self, index: int, outcome: Outcome, call_id: CallId | None, encoding: str | None) -> None:
+        """Keep the reply of an entry, and send them all if it was the last that was missing."""
         self._replies[index] = reply(outcome, call_id, encoding)
         self._ids[index] = call_id
         self._missing -= 1
@@ -37,6 +39,7 @@ class Batch:
             self.send()
 
     def send(self) -> None:
+        """Send the replies; in the place of one that does not fit in, the error that says so."""
         texts: list[bytes] = []
         buffers: list[bytes] = []
         replies = [reply for reply in self._replies if reply is not None]
