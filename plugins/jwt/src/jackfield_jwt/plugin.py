@@ -1,0 +1,13 @@
+"""What the kernel asks the plugin for."""
+
+from __future__ import annotations
+
+from jackfield import Service, hookimpl
+
+service = Service("api.auth")
+
+
+@hookimpl
+def jackfield_services() -> list[Service]:
+    """Return the one service."""
+    return [service]

@@ -1,0 +1,1 @@
+"""Calls per second, for each caller, function and plugin."""
