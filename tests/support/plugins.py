@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 NEIGHBOUR = """
@@ -33,6 +33,7 @@ def write_plugin(
     version: str = "1.0",
     requires: Iterable[str] = ("jackfield",),
     target: str | None = None,
+    commands: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a plugin into a folder, and return the folder, which is to be put on the path.
 
@@ -46,6 +47,7 @@ def write_plugin(
         version: The version of its distribution.
         requires: The lines `Requires-Dist` of its metadata.
         target: What its entry points name; the module if left out.
+        commands: Commands that it brings, with what their entry points name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     module = module or f"plugin_{name}".replace("-", "_")
@@ -64,6 +66,7 @@ def write_plugin(
     (info / "METADATA").write_text("\n".join(metadata) + "\n", encoding="utf-8")
     entry_points = ["[jackfield.plugins]", f"{name} = {target}", "[jackfield.namespaces]"]
     entry_points += [f"{namespace} = {target}" for namespace in namespaces]
+    entry_points += ["[jackfield.commands]", *(f"{command} = {named}" for command, named in (commands or {}).items())]
     (info / "entry_points.txt").write_text("\n".join(entry_points) + "\n", encoding="utf-8")
     return folder
 

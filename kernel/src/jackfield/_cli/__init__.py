@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 import os
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 EXIT_FAILED: Final = 1
 EXIT_START_FAILED: Final = 3
@@ -29,7 +32,10 @@ class _Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
-            return None
+            from jackfield._cli import contributed
+
+            found = contributed.choose(cmd_name, tuple(_COMMANDS))
+            return found.load() if found else None
         command = import_module(f"jackfield._cli.{cmd_name}").command
         assert isinstance(command, click.Command)  # noqa: S101 - a module of our own
         return command
@@ -38,14 +44,33 @@ class _Lazy(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in _COMMANDS and (near := difflib.get_close_matches(name, _COMMANDS, n=1)):
-            ctx.fail(f"No such command {name!r}. Did you mean {near[0]!r}?")
-        return super().resolve_command(ctx, args)
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from jackfield._cli import contributed
+
+            if near := difflib.get_close_matches(name, [*_COMMANDS, *contributed.discover()], n=1):
+                ctx.fail(f"No such command {name!r}. Did you mean {near[0]!r}?")
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # The help of the group imports no command.
+        from jackfield._cli import contributed
+
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
+        if others := list(contributed.rows(contributed.discover(), tuple(_COMMANDS))):
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(others)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        from jackfield._cli import contributed
+
+        known = {**_COMMANDS, **dict(contributed.rows(contributed.discover(), tuple(_COMMANDS)))}
+        items = [CompletionItem(name, help=words) for name, words in known.items() if name.startswith(incomplete)]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
