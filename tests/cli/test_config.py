@@ -5,9 +5,12 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from jackfield._configuration import load
 from jackfield._settings import Settings
 from tests.cli.shell import Invoke, Shell
+from tests.support.plugins import write_plugin
 
 
 def test_init_writes_what_a_server_can_read(shell: Shell, tmp_path: Path, broken: Path) -> None:
@@ -93,3 +96,141 @@ def test_show_as_json(invoke: Invoke) -> None:
     assert result.json["limits"]["depth"] == 64
     assert result.json["plugins"]["demo"] == {"secret": "***"}
     assert result.err == "from the defaults and the variables\n"
+
+
+VAULT = """
+    from pydantic import BaseModel, Field, SecretStr
+    from jackfield import hookimpl
+
+    class Door(BaseModel, extra="forbid"):
+        name: str = "front"
+        pepper: SecretStr = SecretStr("")
+
+    class Settings(BaseModel, extra="forbid"):
+        doors: list[Door] = []
+        main: Door | None = None
+        others: dict[str, Door] = {}
+        pin: SecretStr | None = None
+        lazy: list[int] = Field(default_factory=lambda: [1])
+
+    @hookimpl
+    def jackfield_settings():
+        return Settings
+"""
+
+VAULT_TABLE = """\
+[log]
+level = "error"
+[plugins.vault]
+pin = '''
+sesame'''
+main = {name = "oak", pepper = "sesame"}
+
+[[plugins.vault.doors]]
+name = "back"
+[[plugins.vault.doors]]
+pepper = "sesame"
+[plugins.vault.others.cellar]
+pepper = "sesame"
+"""
+
+
+@pytest.fixture(scope="module", name="vault")
+def _vault(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a plugin that has secrets which do not look like any."""
+    return write_plugin(tmp_path_factory.mktemp("vault"), "vault", VAULT)
+
+
+def test_show_masks_what_the_plugin_says_is_secret(invoke: Invoke, vault: Path) -> None:
+    """Inside lists, tables and what may be none, too; what is empty is no secret."""
+    result = invoke("config", "show", path=[vault], config=VAULT_TABLE)
+    assert result.status == 0
+    assert "sesame" not in result.out
+    assert tomllib.loads(result.out)["plugins"]["vault"] == {
+        "pin": "***",
+        "main": {"name": "oak", "pepper": "***"},
+        "doors": [{"name": "back"}, {"pepper": "***"}],
+        "others": {"cellar": {"pepper": "***"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ('[plugins]\ndisabled = ["vault"]\n', "the plugin is disabled"),
+        ('[plugins]\npolicy = "listed"\n', "the plugin is refused (it is not on the list)"),
+        ("[plugins.valt]\npin = 'sesame'\n", "there is no such plugin"),
+    ],
+)
+def test_show_tells_no_text_of_a_plugin_that_is_not_loaded(invoke: Invoke, vault: Path, more: str, why: str) -> None:
+    """Nobody knows what is secret there."""
+    result = invoke("config", "show", path=[vault], config=f"{more}[plugins.vault]\npin = 'sesame'\nlazy = [2]\n")
+    assert result.status == 0
+    assert "sesame" not in result.out
+    assert tomllib.loads(result.out)["plugins"]["vault"]["lazy"] == [2]
+    assert f"no text is shown, because {why}\n" in result.err
+
+
+def test_show_says_where_each_value_came_from(invoke: Invoke, vault: Path, tmp_path: Path) -> None:
+    """The line of the file, the variable, the file with a secret, or the default, of plugins too."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "jackfield_limits__calls").write_text("5", encoding="utf-8")
+    env = {
+        "JACKFIELD_SECRETS_DIR": "secrets",
+        "JACKFIELD_SERVER__HOST": "::1",
+        "JACKFIELD_PLUGINS__VAULT__OTHERS__ATTIC__NAME": "roof",
+    }
+    result = invoke("config", "show", "--sources", path=[vault], config=VAULT_TABLE, env=env)
+    assert result.status == 0
+    assert "sesame" not in result.out
+    shown = [" ".join(line.split()) for line in result.out.splitlines()]
+    for line in (
+        'host = "::1" # JACKFIELD_SERVER__HOST',
+        "calls = 5 # secrets/jackfield_limits__calls",
+        'path = "/socket.io" # default',
+        'level = "error" # jackfield.toml:2',
+        'pin = "***" # jackfield.toml:4',
+        'doors = [{name = "back", pepper = ""}, {name = "front", pepper = "***"}] # jackfield.toml:8',
+        "lazy = [1] # default",
+    ):
+        assert line in shown
+    inner = shown[shown.index("[plugins.vault.main]") :]
+    assert inner[1:3] == ['name = "oak" # jackfield.toml:6', 'pepper = "***" # jackfield.toml:6']
+    assert inner[inner.index("[plugins.vault.others.cellar]") :][1:3] == [
+        'name = "front" # default',
+        'pepper = "***" # jackfield.toml:13',
+    ]
+    assert inner[inner.index("[plugins.vault.others.attic]") :][1] == (
+        'name = "roof" # JACKFIELD_PLUGINS__VAULT__OTHERS__ATTIC__NAME'
+    )
+    assert tomllib.loads(result.out)["log"] == {"level": "error"}
+
+
+def test_show_says_where_as_json_too(invoke: Invoke, vault: Path, broken: Path) -> None:
+    """A row for each key; a plugin that cannot be loaded, or whose settings do not fit, takes no row from another."""
+    config = "[plugins.vault]\npni = 'Hi'\n[plugins.weather]\ncity = 'Ostend'\n"
+    result = invoke("config", "show", "--sources", "--json", path=[vault, broken], config=config)
+    assert result.status == 0
+    rows = {row.pop("key"): row for row in result.json}
+    assert rows["server.host"] == {"value": "127.0.0.1", "source": "default", "where": None, "line": None}
+    assert rows["server.port"]["where"] == "JACKFIELD_SERVER__PORT"
+    assert rows["plugins.vault.pni"] == {"value": "Hi", "source": "file", "where": "jackfield.toml", "line": 2}
+    assert rows["plugins.weather.city"] == {"value": "***", "source": "file", "where": "jackfield.toml", "line": 4}
+    assert rows["plugins.demo.greeting"]["source"] == "default"
+    assert "plugins.weather: no text is shown, because the plugin is quarantined (ModuleNotFoundError: " in result.err
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ("doors = [{nam = 'x'}]", "doors.0.nam: there is no such key; did you mean plugins.vault.doors.0.name?"),
+        ("main.peper = 'x'", "main.peper: there is no such key; did you mean plugins.vault.main.pepper?"),
+        ("others.attic.x = 1", "others.attic.x: there is no such key; there are name, pepper"),
+        ("dors = []", "dors: there is no such key; did you mean plugins.vault.doors?"),
+        ("lazy = ['x']", "lazy.0: Input should be a valid integer, unable to parse string as an integer"),
+    ],
+)
+def test_an_unknown_key_inside_a_list_names_the_nearest(invoke: Invoke, vault: Path, table: str, fault: str) -> None:
+    """However deep the models of a plugin's settings are."""
+    result = invoke("check", "--json", path=[vault], config=f"[plugins.vault]\n{table}\n")
+    assert [one["reason"] for one in result.json["faults"]] == [f"plugins.vault.{fault}"]

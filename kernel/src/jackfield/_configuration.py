@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource
@@ -47,7 +47,7 @@ def load(
         for name in sorted(environ)
         if name.startswith(PREFIX) and name not in _OWN_VARIABLES and (sentence := _unknown_variable(name))
     ]
-    for layer in (_secrets(environ), _variables(environ), _without_none(flags or {})):
+    for layer in (secrets(environ), variables(environ), _without_none(flags or {})):
         _merge(merged, layer)
     try:
         settings = Settings(**merged)
@@ -91,12 +91,22 @@ def _stray(path: list[str]) -> bool:
 
 
 def _fields(model: type[BaseModel], path: list[str]) -> Iterator[str]:
+    """Yield the keys that are known below a path, which may lead through lists, unions and tables of models."""
+    found, held = [model], False
     for part in path:
-        info = model.model_fields.get(part)
-        if info is None or not (isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)):
+        if infos := [one.model_fields[part] for one in found if part in one.model_fields]:
+            found = [inner for info in infos for inner in _models(info.annotation)]
+            held = any(get_args(info.annotation) for info in infos)
+        elif not held:  # else it is the number of an item, the key of an entry or the name of a choice
             return
-        model = info.annotation
-    yield from model.model_fields
+    yield from dict.fromkeys(name for one in found for name in one.model_fields)
+
+
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models(part)
 
 
 def _source(fault: str, environ: Mapping[str, str], file: Path | None) -> str:
@@ -126,7 +136,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise StartError([f"{file} is not valid TOML: {error}"]) from None
 
 
-def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
+def variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the variables say, by table."""
     known = {
         name: value
         for name, value in environ.items()
@@ -146,7 +157,8 @@ def _variables(environ: Mapping[str, str]) -> dict[str, Any]:
     return merged
 
 
-def _secrets(environ: Mapping[str, str]) -> dict[str, Any]:
+def secrets(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the files in the folder of secrets say, by table."""
     folder = environ.get(SECRETS_VARIABLE)
     if not folder:
         return {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
@@ -13,15 +12,14 @@ from pydantic import BaseModel
 from jackfield import _manifest
 from jackfield._cli import toml
 from jackfield._cli.files import replace_config
+from jackfield._cli.inspection import inspect
 from jackfield._cli.options import config_option, json_option, read_settings
+from jackfield._cli.secrecy import hidden, masked, without_passwords
 from jackfield._cli.terminal import fail, note, to_json, write, write_json
 from jackfield._configuration import DEFAULT_FILE
+from jackfield._host import PluginInfo
 from jackfield._manifest import Found
 from jackfield._settings import PREFIX, Settings
-
-_SECRET: Final = re.compile(r"secret|password|passwd|token|key|credential|dsn", re.IGNORECASE)
-_IN_URL: Final = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+(?=@)")
-_MASK: Final = "***"
 
 _HEAD: Final = f"""\
 # The configuration of a jackfield server. What is commented out is the default.
@@ -65,19 +63,75 @@ def init(path: Path, *, force: bool, as_json: bool) -> None:
 
 
 @command.command()
+@click.option("--sources", is_flag=True, help="Say where each value came from, defaults included.")
 @config_option
 @json_option
-def show(config: Path | None, *, as_json: bool) -> None:
-    """Show the configuration in force: the file, with the variables over it. Secrets are shown as ***."""
+def show(config: Path | None, *, sources: bool, as_json: bool) -> None:
+    """Show the configuration in force: the file, with the variables over it. Secrets are shown as ***.
+
+    What is a secret in a plugin's table, the plugin's own settings say: it is loaded, in a process of its own. Of a
+    plugin that is not in service no text is shown. With --sources the defaults of plugins are shown too.
+    """
     settings = read_settings(config)
-    tables = settings.model_dump(mode="json")
-    for name, table in settings.plugins.tables.items():
-        tables["plugins"][name] = _masked(table)
+    tables = without_passwords(settings.model_dump(mode="json"))
+    tables["plugins"] |= _plugin_tables(settings, whole=sources)
     note(f"from {settings.file} and the variables" if settings.file else "from the defaults and the variables")
-    if as_json:
+    if sources:
+        _show_sources(tables, settings.file, as_json=as_json)
+    elif as_json:
         write_json(tables)
     else:
         write("\n\n".join("\n".join(block) for block in toml.tables(tables)))
+
+
+def _plugin_tables(settings: Settings, *, whole: bool) -> dict[str, Any]:
+    """Return the plugins' own tables without their secrets, and with `whole` with their defaults."""
+    given = settings.plugins.tables
+    if not given and not whole:
+        return {}
+    found = inspect(settings, settings.file, wanted=None if whole else lambda one: one.name in given)
+    shown: dict[str, Any] = {}
+    for name in sorted({*given, *found.settings}):
+        known = found.settings.get(name)
+        if known is None:
+            shown[name] = hidden(given[name])
+            note(f"plugins.{name}: no text is shown, because {_why(found.plugins, name)}")
+        elif name in given or known["values"]:
+            values = known["values"] if whole and known["values"] is not None else given[name]
+            shown[name] = masked(values, known["schema"])
+    return shown
+
+
+def _why(plugins: Sequence[PluginInfo], name: str) -> str:
+    for plugin in plugins:
+        if plugin.name == name:
+            return f"the plugin is {plugin.state}{f' ({plugin.reason})' if plugin.reason else ''}"
+    return "there is no such plugin"
+
+
+def _show_sources(tables: dict[str, Any], file: Path | None, *, as_json: bool) -> None:
+    from jackfield._cli.sources import Sources
+
+    known = Sources(file)
+    if as_json:
+        rows = [(path, value, known.of(path)) for path, value in _flat(tables)]
+        write_json(
+            [
+                {"key": ".".join(path), "value": value, "source": one.kind, "where": one.where, "line": one.line}
+                for path, value, one in rows
+            ]
+        )
+    else:
+        blocks = toml.tables(tables, remark=lambda path: str(known.of(path)))
+        write("\n\n".join("\n".join(block) for block in blocks))
+
+
+def _flat(table: dict[str, Any], path: toml.Path = ()) -> Iterator[tuple[toml.Path, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, (*path, key))
+        else:
+            yield (*path, key), value
 
 
 def _names(found: Sequence[Found]) -> list[str]:
@@ -100,8 +154,18 @@ def _table(name: str, chosen: dict[str, Any]) -> Iterator[str]:
         choices = _choices(info.annotation)
         known = f" Known are {', '.join(map(to_json, choices))}." if choices else ""
         yield f"# {info.description}{known}"
+        for part in _parts(info.annotation):
+            yield from (f"#   {name}: {inner.description}" for name, inner in part.model_fields.items())
         value = chosen.get(key, info.default)
         yield f"{'' if key in chosen else '# '}{key} = {toml.value(value)}"
+
+
+def _parts(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yield the models that a setting is, or is a list of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
 
 
 def _choices(annotation: object) -> list[str]:
@@ -115,13 +179,3 @@ def _about(model: type[BaseModel]) -> str:
     """Return what the model's docstring says after the name of its table."""
     words = (model.__doc__ or "").partition(": ")[2].partition("\n")[0]
     return words[:1].upper() + words[1:]
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _MASK if _SECRET.search(key) else _masked(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_masked(inner) for inner in value]
-    if isinstance(value, str):
-        return _IN_URL.sub(rf"\1:{_MASK}", value)
-    return value

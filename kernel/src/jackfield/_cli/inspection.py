@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -43,11 +43,14 @@ class Inspection:
         plugins: Every plugin that is installed.
         functions: The functions of those that were loaded, sorted by event.
         faults: Why no server could start, whatever the plugins are like.
+        settings: Of each plugin whose settings are known, by its name: their JSON Schema as `schema`, and as `values`
+            what is in force, if it fits.
     """
 
     plugins: Sequence[PluginInfo]
     functions: Sequence[FunctionInfo]
     faults: Sequence[str]
+    settings: Mapping[str, Mapping[str, Any]]
 
 
 def is_faulty(plugin: PluginInfo) -> bool:
@@ -77,17 +80,21 @@ def inspect(
     found = _manifest.discover() if found is None else found
     plugins, faults = _plugins.select(found, settings.plugins, version("jackfield"))
     served: dict[str, list[FunctionInfo]] = {}
+    tables: dict[str, Mapping[str, Any]] = {}
     if load:
         candidates = [plugin for plugin in plugins if plugin.state is State.DISCOVERED]
         waves = _plugins.in_order(candidates)
         results = _load_apart(_with_dependencies([p for wave in waves for p in wave], wanted), settings, config)
         for plugin in (p for wave in waves for p in wave):
-            if not _plugins.blame_dependency(plugin, candidates) and plugin.manifest.qualified in results:
-                served[plugin.manifest.qualified] = _take(plugin, results[plugin.manifest.qualified])
+            result = results.get(plugin.manifest.qualified)
+            if isinstance(result, dict) and result["settings"] is not None:
+                tables[plugin.name] = result["settings"]
+            if result is not None and not _plugins.blame_dependency(plugin, candidates):
+                served[plugin.manifest.qualified] = _take(plugin, result)
                 _blame_twin(plugin, candidates)
     infos = [replace(plugin.info, functions=len(served.get(plugin.manifest.qualified, ()))) for plugin in plugins]
     functions = sorted((function for several in served.values() for function in several), key=lambda f: f.event)
-    return Inspection(infos, functions, faults)
+    return Inspection(infos, functions, faults, tables)
 
 
 def _with_dependencies(plugins: Sequence[Plugin], wanted: Wanted | None) -> list[Plugin]:

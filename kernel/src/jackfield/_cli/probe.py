@@ -14,7 +14,7 @@ from typing import Any
 
 from jackfield import _manifest
 from jackfield._configuration import load
-from jackfield._plugins import Plugin, load_all
+from jackfield._plugins import Plugin, State, load_all
 from jackfield._registry import Registry
 
 
@@ -38,8 +38,22 @@ def _load(qualified: str, config: Path | None) -> dict[str, Any]:
     load_all([plugin], load(config))
     return {
         "plugin": asdict(plugin.info),
+        "settings": _settings(plugin),
         "functions": [asdict(entry.info) for entry in Registry([plugin]).table.values()],
     }
+
+
+def _settings(plugin: Plugin) -> dict[str, Any] | None:
+    """Return the JSON Schema of the plugin's settings, which says what is a secret, and the settings in force."""
+    try:
+        model = plugin.hooks.settings_model()
+        if model is None and plugin.state is not State.LOADED:
+            return None
+        schema = model.model_json_schema() if model is not None else {}
+        values = plugin.settings.model_dump(mode="json", by_alias=True) if plugin.settings is not None else None
+    except Exception:  # noqa: BLE001 - a plugin may raise anything, and a model need not have a schema
+        return None
+    return {"schema": schema, "values": values}
 
 
 if __name__ == "__main__":
