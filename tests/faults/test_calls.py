@@ -14,6 +14,9 @@ from tests.support.client import Client, connected
 from tests.support.plugins import write_neighbour, write_plugin
 from tests.support.server import Server, serving
 
+NO_QUARANTINE = {"JACKFIELD_QUARANTINE__FAILURES": "0"}
+"""Here plugins fail all the time, and are to be asked again."""
+
 HEAD = """
 import asyncio, sys, threading, time
 from typing import Any
@@ -135,7 +138,7 @@ def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     write_plugin(folder / "p", "faulty", source, namespaces=["api.faulty"])
     write_neighbour(folder / "p")
     config = '[plugins]\ndisabled = ["demo"]\n'
-    with serving(folder / "s", path=[folder / "p"], config=config) as server:
+    with serving(folder / "s", path=[folder / "p"], config=config, env=NO_QUARANTINE) as server:
         yield server
 
 
@@ -199,7 +202,7 @@ def test_a_task_of_a_plugin_does_not_end_the_server(tmp_path: Path) -> None:
             await asyncio.sleep(0.05)
     """
     write_plugin(tmp_path / "p", "leaving", source)
-    with serving(tmp_path / "s", path=[tmp_path / "p"]) as server:
+    with serving(tmp_path / "s", path=[tmp_path / "p"], env=NO_QUARANTINE) as server:
         assert server.plugins["leaving"]["state"] == "started"
         assert server.stop() == 0
         assert server.log.count("a task or a callback of a plugin raised SystemExit; the server goes on") == 2

@@ -12,7 +12,8 @@ import pytest
 from jackfield._errors import PluginError
 from jackfield._guard import TimeIsUp
 from jackfield._manifest import Found, Manifest
-from jackfield._plugins import Plugin, State, blame_dependency, describe, in_order, select
+from jackfield._plugins import Plugin, State, blame_dependency, describe, in_order
+from jackfield._selection import select
 from jackfield._settings import PluginSettings
 
 

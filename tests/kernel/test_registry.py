@@ -62,12 +62,12 @@ def test_what_is_out_of_service_says_so(state: State) -> None:
     """Its functions are not in the table; each of its namespaces knows why, known function or not."""
     registry = Registry([plugin("one", ["api.one.f"], state=state), plugin("two", ["api.two.f"])])
     assert list(registry.table) == ["api.two.f"]
-    assert registry.out_of_service("api.one.f") == f"api.one.f: the plugin one is {state.value}."
-    assert registry.out_of_service("api.one.g") == f"api.one.g: the plugin one is {state.value}."
-    assert registry.out_of_service("api.two.g") is None
-    assert registry.out_of_service("api.three.g") is None
-    assert registry.out_of_service("api.one") is None
-    assert registry.out_of_service("f") is None
+    assert registry.out_of_service("api.one.f", None) == f"api.one.f: the plugin one is {state.value}."
+    assert registry.out_of_service("api.one.g", None) == f"api.one.g: the plugin one is {state.value}."
+    assert registry.out_of_service("api.two.g", None) is None
+    assert registry.out_of_service("api.three.g", None) is None
+    assert registry.out_of_service("api.one", None) is None
+    assert registry.out_of_service("f", None) is None
 
 
 def test_a_namespace_belongs_to_the_plugin_in_service() -> None:
@@ -78,14 +78,14 @@ def test_a_namespace_belongs_to_the_plugin_in_service() -> None:
         plugin("bad", [], state=State.REFUSED, namespaces=("api.one",)),
     ]
     for order in (rivals, rivals[::-1]):
-        assert Registry(order).out_of_service("api.one.g") is None
+        assert Registry(order).out_of_service("api.one.g", None) is None
 
 
 def test_why_it_is_out_of_service_is_not_told_to_callers() -> None:
     """The state is; the reason is for operators."""
     broken = plugin("one", ["api.one.f"])
     broken.quarantine(PluginError("the password is 1234"))
-    assert Registry([broken]).out_of_service("api.one.f") == "api.one.f: the plugin one is quarantined."
+    assert Registry([broken]).out_of_service("api.one.f", None) == "api.one.f: the plugin one is quarantined."
 
 
 EVENTS = ["api.orders.create", "api.orders.cancel", "api.orders.list", "api.users.create", "shop.basket.empty"]

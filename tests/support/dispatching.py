@@ -13,13 +13,13 @@ from jackfield import CallError, FunctionInfo, Handshake, PluginInfo, Principal,
 from jackfield._contract import Contract
 from jackfield._dispatch import Dispatcher
 from jackfield._facade import Hooks
-from jackfield._host import Items
+from jackfield._host import Items, Stats
 from jackfield._json import Json
 from jackfield._manifest import Manifest
 from jackfield._plugins import Plugin, Served, State
 from jackfield._registry import Registry
 from jackfield._session import Session
-from jackfield._settings import Limits
+from jackfield._settings import Limits, Settings
 
 
 class Recorder:
@@ -30,6 +30,7 @@ class Recorder:
         self.acknowledged: list[tuple[bytes, Any]] = []
         self.rooms: set[str] = set()
         self.aborted: str | None = None
+        self.closed: tuple[int, str] | None = None
         self.emitted: list[tuple[str, Any]] = []
         self.changed = asyncio.Event()
         self.reads = asyncio.Event()
@@ -52,6 +53,9 @@ class Recorder:
 
     def abort(self, why: str) -> None:
         self.aborted = why
+
+    def close(self, code: int, why: str) -> None:
+        self.closed = (code, why)
 
     async def join(self, room: str) -> None:
         self.rooms.add(room)
@@ -84,6 +88,15 @@ class KernelView:
 
     def functions(self, principal: Principal | None) -> Sequence[FunctionInfo]:
         return []
+
+    def stats(self) -> Stats:
+        return Stats({}, 0, 0, 0.0, {})
+
+    def quarantine(self, plugin: str, reason: str) -> None:
+        raise CallError("unavailable", "no kernel")
+
+    def release(self, plugin: str) -> None:
+        raise CallError("unavailable", "no kernel")
 
     async def invoke(
         self,
@@ -124,7 +137,9 @@ def make_dispatcher(*services: Service, limits: Limits | None = None, **hooks: A
         for function in service.functions
     )
     plugin = Plugin(manifest, state=State.STARTED, served=served)
-    return Dispatcher(KernelView(), Registry([plugin]), Hooks([("test", SimpleNamespace(**hooks))]), limits or Limits())
+    settings = Settings(limits=limits or Limits())
+    implementations = Hooks([("test", SimpleNamespace(**hooks))])
+    return Dispatcher(KernelView(), Registry([plugin]), implementations, settings, [plugin])
 
 
 async def join(dispatcher: Dispatcher, recorder: Recorder) -> Session:

@@ -16,7 +16,7 @@ from jackfield._call import Call, Client
 from jackfield._contract import Kind
 from jackfield._errors import CallError, Code, Detail, EncodeError, JackfieldError
 from jackfield._hooks import Observer, Proceed, hookimpl
-from jackfield._host import FunctionInfo, Kernel, PluginInfo
+from jackfield._host import FunctionInfo, Kernel, PluginInfo, PluginStats, Stats
 from jackfield._identity import Handshake, Principal
 from jackfield._json import Value
 from jackfield._service import Service
@@ -35,9 +35,11 @@ __all__ = [
     "Kind",
     "Observer",
     "PluginInfo",
+    "PluginStats",
     "Principal",
     "Proceed",
     "Service",
+    "Stats",
     "Value",
     "create_app",
     "hookimpl",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextvars import ContextVar
 from typing import Protocol
 
 from jackfield import _json
 from jackfield._envelope import CallId, Envelope
+from jackfield._errors import CallError, Code
 from jackfield._host import Items, Kernel
 from jackfield._identity import Principal
 from jackfield._json import Json, Value
@@ -41,6 +43,9 @@ class Connection(Protocol):
     def abort(self, why: str) -> None:
         """End the connection of a client that does what no client should."""
 
+    def close(self, code: int, why: str) -> None:
+        """End the connection with a close code of the websocket."""
+
     async def join(self, room: str) -> None:
         """Put the client into a room."""
 
@@ -62,21 +67,57 @@ class Client:
         address: Its IP address, or an empty string.
         local: Whether it is on this machine, with no proxy in between.
         connected: False once it has gone.
+        principal: Who it is, or None where nobody has to say who they are.
     """
 
-    __slots__ = ("__weakref__", "_connection", "_turns", "address", "connected", "local")
+    __slots__ = ("__weakref__", "_connection", "_renewed", "_turns", "address", "connected", "local", "principal")
 
-    def __init__(self, connection: Connection, *, address: str, local: bool) -> None:
+    def __init__(
+        self, connection: Connection, *, address: str, local: bool, principal: Principal | None = None
+    ) -> None:
         self._connection = connection
+        self._renewed: Callable[[], None] | None = None
         self.address = address
         self.local = local
         self.connected = True
+        self.principal = principal
         self._turns: dict[str, asyncio.Lock] = {}
 
     @property
     def id(self) -> str:
         """The connection's id; the client knows it as `socket.id`."""
         return self._connection.sid
+
+    def renew(self, principal: Principal) -> None:
+        """Take what the client has shown anew: its calls from now on have these scopes, and its time begins again.
+
+        Args:
+            principal: The same caller, such as from a newer token.
+
+        Raises:
+            CallError: `permission_denied`: it is somebody else; `unavailable`: the client has gone.
+        """
+        if not self.connected:
+            raise CallError(Code.UNAVAILABLE, "The client has gone.")
+        if self.principal is None or principal.id != self.principal.id:
+            raise CallError(Code.PERMISSION_DENIED, "A connection stays with who opened it: connect anew.")
+        self.principal = principal
+        if self._renewed is not None:
+            self._renewed()
+
+    def when_renewed(self, tell: Callable[[], None]) -> None:
+        """Call `tell` whenever the principal changes; for the kernel."""
+        self._renewed = tell
+
+    def disconnect(self, reason: str, code: int = 1008) -> None:
+        """Close the client's connection; nothing happens if it has gone.
+
+        Args:
+            reason: Why, in a few words; clients on a websocket are told.
+            code: The close code of the websocket; 4001 is for a token that is no longer good.
+        """
+        if self.connected:
+            self._connection.close(code, reason)
 
     def turn(self, event: str) -> asyncio.Lock:
         """Return the lock that functions declared `ordered` hold while they run."""
@@ -126,6 +167,15 @@ class Client:
         return await self._connection.request(event, _json.dumps(data), timeout)
 
 
+CURRENT: ContextVar[Call] = ContextVar("jackfield.call")
+"""The call whose function runs, in its task and its threads."""
+
+
+def current() -> Call | None:
+    """Return the call whose function runs here, if one does."""
+    return CURRENT.get(None)
+
+
 class Scope(Protocol):
     """What every call of a server shares; the dispatcher implements it."""
 
@@ -148,7 +198,8 @@ class Call:
     """One call of a function: who calls, how long it may take, and what can be done on its behalf.
 
     Attributes:
-        principal: Who calls, or None where nobody has to say who they are.
+        principal: Who calls, or None where nobody has to say who they are, and for a call of a plugin as itself.
+        started: When it began, on the monotonic clock.
         client: The connection that the call came from, or None for a call from inside the server.
         deadline: When it is over, on the monotonic clock; None where it may take for ever.
         depth: How many calls this one stands inside.
@@ -157,17 +208,28 @@ class Call:
             thread nobody can stop.
     """
 
-    __slots__ = ("_envelope", "_progress", "_scope", "cancelled", "client", "deadline", "depth", "principal", "turns")
+    __slots__ = (
+        "_envelope",
+        "_progress",
+        "_scope",
+        "cancelled",
+        "client",
+        "deadline",
+        "depth",
+        "principal",
+        "started",
+        "turns",
+    )
 
     def __init__(
         self,
         envelope: Envelope,
         principal: Principal | None,
         client: Client | None,
+        started: float,
         deadline: float | None,
         scope: Scope,
-        depth: int = 0,
-        turns: frozenset[str] = frozenset(),
+        outer: Call | None = None,
         progress: Progress | None = None,
     ) -> None:
         self._envelope = envelope
@@ -175,9 +237,10 @@ class Call:
         self._progress = progress
         self.principal = principal
         self.client = client
+        self.started = started
         self.deadline = deadline
-        self.depth = depth
-        self.turns = turns
+        self.depth: int = 0 if outer is None else outer.depth + 1
+        self.turns: frozenset[str] = frozenset() if outer is None else outer.turns
         self.cancelled = False
 
     @property

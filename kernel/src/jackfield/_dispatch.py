@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final
-from weakref import WeakKeyDictionary
 
-from jackfield import _limited
+from jackfield._breaker import Breaker
+from jackfield._bulkhead import Bulkheads
 from jackfield._call import Call, Client, Connection
+from jackfield._contract import Kind
 from jackfield._envelope import MAX_EVENT, CallId, Envelope
 from jackfield._errors import CallError, Code
 from jackfield._facade import Hooks
 from jackfield._frames import Writer
-from jackfield._host import FunctionInfo, Kernel
+from jackfield._host import FunctionInfo, Kernel, PluginStats
 from jackfield._identity import Handshake, Principal
 from jackfield._inside import Inside
 from jackfield._invocation import WATCH, Answer, Audience, Invocation, Outcome, Places, Reporter, finish, run_inline
 from jackfield._pipeline import Ends, Pipeline, Work
+from jackfield._plugins import Plugin
 from jackfield._progress import Progress
-from jackfield._quick import Caller, Quick, make_quick
-from jackfield._registry import Registry
+from jackfield._quick import Caller, Shortcuts, make_quick
+from jackfield._reception import Reception, retry_after
+from jackfield._registry import Entry, Registry
 from jackfield._session import Session
-from jackfield._settings import Limits
+from jackfield._settings import Settings
 from jackfield._streams import Channel, Stream
 from jackfield._workers import Workers
-
-_RECONNECT_MS: Final = (500, 5000)
-"""Clients of a server that drains are told to come back after a time between these, so that they do not all at once."""
-
-_jitter: Final = random.SystemRandom()
 
 
 class Dispatcher:
@@ -44,47 +41,83 @@ class Dispatcher:
         kernel: What functions see as `call.kernel`.
         registry: The frozen table.
         hooks: The hooks of all plugins in service.
-        limits: The limits of the protocol.
+        settings: The configuration.
+        plugins: The plugins in service.
+        closed: Why nobody is let in, where that is so.
 
     Attributes:
+        limits: The limits of the protocol.
         bounds: The limits of unpacking.
         inside: What functions call one another through.
         events: The names of all functions.
-        quick: The shortest ways through those that have one; empty as soon as nothing new is taken.
+        shortcuts: The shortest ways through those that have one; all are shut when nothing new is taken.
     """
 
-    def __init__(self, kernel: Kernel, registry: Registry, hooks: Hooks, limits: Limits) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        registry: Registry,
+        hooks: Hooks,
+        settings: Settings,
+        plugins: Iterable[Plugin],
+        closed: str | None = None,
+    ) -> None:
         self.kernel = kernel
-        self.limits = limits
+        self.limits = limits = settings.limits
         self.bounds = limits.bounds
         self.inside = Inside(self)
         self._registry = registry
-        self._hooks = hooks
         self._reporter = Reporter()
-        self._audience = Audience(hooks.observers(), self._reporter)
-        plugins = {entry.plugin for entry in registry.table.values()}
-        self._workers = {plugin: Workers(plugin, limits.threads) for plugin in plugins}
-        self._pipelines = {
-            event: Pipeline(entry, hooks, self._workers[entry.plugin], limits)
-            for event, entry in registry.table.items()
-        }
+        self._reception = Reception(hooks, limits, self._reporter, closed)
+        self._observers = hooks.observers()
+        self._audience = Audience(self._observers, self._reporter, self._blame)
+        self._bulkheads = Bulkheads(settings.bulkhead)
+        self._breakers = {plugin.name: Breaker(plugin, settings.quarantine, self._switched) for plugin in plugins}
+        self._workers = {plugin: Workers(plugin, limits.threads) for plugin in self._breakers}
+        self._pipelines = {event: self._pipeline(event, entry, hooks) for event, entry in registry.table.items()}
         self.events: Mapping[str, object] = self._pipelines
-        self.quick: dict[str, Quick] = {
-            event: quick
-            for event, pipeline in self._pipelines.items()
-            if (quick := make_quick(pipeline, self.inside, self._audience, self._launch)) is not None
-        }
+        self.shortcuts = Shortcuts(
+            {
+                event: (pipeline, quick)
+                for event, pipeline in self._pipelines.items()
+                if (quick := make_quick(pipeline, self.inside, self._audience, self._launch)) is not None
+            }
+        )
         self._sessions: set[Session] = set()
         self._running: set[Invocation] = set()
         self._watch: asyncio.TimerHandle | None = None
-        self._background: set[asyncio.Task[None]] = set()
-        self._told: WeakKeyDictionary[Session, asyncio.Task[None]] = WeakKeyDictionary()
         self._draining = False
+        self._shedding: str | None = None
 
     def accept(self) -> None:
-        """Raise `CallError` if the server takes nothing new because it is going away."""
+        """Raise `CallError` if the server takes nothing new, because it is going away or has too much to do."""
         if self._draining:
-            raise CallError(Code.UNAVAILABLE, "The server is going away.", retry_after=_retry_after())
+            raise CallError(Code.UNAVAILABLE, "The server is going away.", retry_after=retry_after())
+        if self._shedding is not None:
+            raise CallError(Code.UNAVAILABLE, f"The server is {self._shedding}.", retry_after=retry_after())
+
+    def shed(self, reason: str | None) -> None:
+        """Take no new calls and clients for a while, or take them again; what runs goes on.
+
+        Args:
+            reason: Why, such as «overloaded»; None to take them again.
+        """
+        self._shedding = reason
+        if reason is not None:
+            self.shortcuts.shut()
+        elif not self._draining:
+            self.shortcuts.open()
+
+    def breaker(self, plugin: str) -> Breaker | None:
+        """Return what stands between callers and a plugin, if it was in service when the server started."""
+        return self._breakers.get(plugin)
+
+    def stats(self) -> dict[str, PluginStats]:
+        """Tell what each plugin's functions are doing."""
+        running = Counter(run.pipeline.info.plugin for run in self._running)
+        streams = Counter(run.pipeline.info.plugin for run in self._running if run.pipeline.streams)
+        queued = Counter(run.pipeline.info.plugin for run in self._running if run.waiting)
+        return {name: PluginStats(running[name] - queued[name], queued[name], streams[name]) for name in self._breakers}
 
     async def connect(self, connection: Connection, handshake: Handshake) -> Session:
         """Let a client in.
@@ -93,21 +126,21 @@ class Dispatcher:
             CallError: It is refused, and this is what it is told.
         """
         self.accept()
-        principal = await self._authenticate(handshake) if self._hooks.authenticates else None
-        client = Client(connection, address=handshake.address, local=handshake.local)
-        return Session(self, connection, client, principal)
+        principal = await self._reception.authenticate(handshake)
+        client = Client(connection, address=handshake.address, local=handshake.local, principal=principal)
+        return Session(self, connection, client)
 
     def connected(self, session: Session) -> None:
         """Take note of a client that now knows that it is connected, and tell the plugins."""
         self._sessions.add(session)
-        self._tell("jackfield_connect", self._hooks.connected(session.client, session.principal), session)
+        self._reception.arrived(session.client)
 
     def disconnect(self, session: Session, reason: str) -> None:
         """Bring a client's calls to an end, and tell the plugins."""
         if session in self._sessions:
             self._sessions.remove(session)
             session.close()
-            self._tell("jackfield_disconnect", self._hooks.disconnected(session.client, reason), session)
+            self._reception.left(session.client, reason)
 
     def find(self, event: str, principal: Principal | None) -> Pipeline:
         """Return the function that `event` names.
@@ -117,9 +150,11 @@ class Dispatcher:
                 service.
         """
         pipeline = self._pipelines.get(event)
-        if pipeline is not None and (not pipeline.authorizers or self._allows(pipeline, principal)):
+        if pipeline is not None and (pipeline.open or self._allows(pipeline, principal)):
+            if pipeline.breaker.shut:
+                pipeline.breaker.check(event)
             return pipeline
-        if pipeline is None and (reason := self._registry.out_of_service(event)):
+        if pipeline is None and (reason := self._registry.out_of_service(event, principal)):
             raise CallError(Code.UNAVAILABLE, reason)
 
         nearest = self._registry.nearest(event[:MAX_EVENT], lambda name: self._shows(self._pipelines[name], principal))
@@ -146,6 +181,7 @@ class Dispatcher:
     ) -> None:
         """Start a stream of a client; see `Stream` for `ended`."""
         call, answer = self._call(pipeline, envelope, caller, channel.finish)
+        answer = _counted(pipeline, call, answer)
         work = partial(pipeline.stream, call, envelope, buffers, channel)
         stream = Stream(pipeline, call, work, answer, self._audience, channel, self.limits.stream_idle, ended)
         self._launch(stream, caller.running)
@@ -161,6 +197,7 @@ class Dispatcher:
         ends: Ends | None = None,
     ) -> None:
         """Run a call, with a stream if it has `ends`."""
+        answer = _counted(pipeline, call, answer)
         if ends is not None:
             work: Work = partial(pipeline.stream, call, envelope, buffers, ends)
         else:
@@ -177,12 +214,12 @@ class Dispatcher:
         What runs even then is answered with `unavailable` and cancelled.
         """
         self._draining = True
-        self.quick.clear()
+        self.shortcuts.shut()
         for session in self._sessions:
-            session.notify("server", {"state": "draining", "reconnect_in": _jitter.randint(*_RECONNECT_MS)})
+            session.notify("server", {"state": "draining", "reconnect_in": retry_after()})
         await self._settled(timeout)
         for invocation in list(self._running):
-            invocation.cancel(CallError(Code.UNAVAILABLE, "The server is going away.", retry_after=_retry_after()))
+            invocation.cancel(CallError(Code.UNAVAILABLE, "The server is going away.", retry_after=retry_after()))
 
     async def close(self, timeout: float) -> list[str]:
         """Say goodbye to every client, wait for what is still ending, and name what does not end.
@@ -193,8 +230,7 @@ class Dispatcher:
         for session in list(self._sessions):
             self.disconnect(session, "server shutting down")
         await self._settled(timeout)
-        if self._background:
-            await asyncio.wait(self._background, timeout=timeout)
+        await self._reception.close(timeout)
         for workers in self._workers.values():
             workers.close()
         return sorted({invocation.call.event for invocation in self._running})
@@ -203,16 +239,32 @@ class Dispatcher:
         """Return what the function is given, and how its caller is answered."""
         options = envelope.options
         seconds = pipeline.seconds if options.timeout is None else min(options.timeout / 1000, self.limits.max_timeout)
-        deadline = None if seconds is None else time.monotonic() + seconds
+        client, now = caller.client, time.monotonic()
+        deadline = None if seconds is None else now + seconds
         if not options.progress or options.id is None:
-            return Call(envelope, caller.principal, caller.client, deadline, self.inside), answer
+            return Call(envelope, client.principal, client, now, deadline, self.inside), answer
         progress = Progress(Writer(options.id), partial(caller.connection.emit, "stream"))
 
         def last(outcome: Outcome) -> None:
             progress.end()
             answer(outcome)
 
-        return Call(envelope, caller.principal, caller.client, deadline, self.inside, progress=progress), last
+        return Call(envelope, client.principal, client, now, deadline, self.inside, progress=progress), last
+
+    def _pipeline(self, event: str, entry: Entry, hooks: Hooks) -> Pipeline:
+        streams = entry.info.kind is not Kind.UNARY
+        bulkhead = self._bulkheads.of_function(entry.plugin, event, streams=streams)
+        workers, breaker = self._workers[entry.plugin], self._breakers[entry.plugin]
+        return Pipeline(entry, hooks, workers, self.limits, bulkhead, breaker)
+
+    def _blame(self, call: Call, what: str) -> None:
+        self._pipelines[call.event].breaker.failed(call, what)
+
+    def _switched(self, breaker: Breaker) -> None:
+        """Open or shut the ways to a plugin; while it is out of service, it watches no calls either."""
+        self.shortcuts.renew()
+        out = {name for name, each in self._breakers.items() if each.shut}
+        self._audience.observers[:] = [pair for pair in self._observers if pair[0] not in out]
 
     def _launch(self, invocation: Invocation, places: Places) -> None:
         invocation.start(self._running, places)
@@ -234,23 +286,6 @@ class Dispatcher:
                 while tasks := [run.task for run in self._running if run.task is not None]:
                     await asyncio.wait(tasks)
 
-    async def _authenticate(self, handshake: Handshake) -> Principal:
-        try:
-            principal = await _limited.run(
-                self._hooks.authenticate(handshake), self.limits.auth_timeout, "authenticate"
-            )
-        except CallError:
-            raise
-        except _limited.OutOfTime:
-            raise CallError(
-                Code.UNAVAILABLE, "Authentication takes too long; try again later.", retry_after=_retry_after()
-            ) from None
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            raise self._reporter.internal(error, "jackfield_authenticate") from None
-        if principal is None:
-            raise CallError(Code.UNAUTHENTICATED, "Nobody here knows who you are: check the token.")
-        return principal
-
     def _allows(self, pipeline: Pipeline, principal: Principal | None) -> bool:
         try:
             return pipeline.allows(principal)
@@ -265,31 +300,17 @@ class Dispatcher:
             return self._allows(pipeline, principal)
         return False
 
-    def _tell(self, hook: str, listeners: Sequence[tuple[str, Callable[[], Any]]], session: Session) -> None:
-        if listeners:
-            told = self._told.get(session)
-            task = asyncio.get_running_loop().create_task(self._tell_all(hook, listeners, told))
-            self._told[session] = task
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
 
-    async def _tell_all(
-        self, hook: str, listeners: Iterable[tuple[str, Callable[[], Any]]], before: asyncio.Task[None] | None
-    ) -> None:
-        if before is not None:  # nobody hears of a client's going before its coming
-            await asyncio.wait([before])
-        first, *others = (self._tell_one(hook, plugin, tell) for plugin, tell in listeners)
-        if others:  # side by side, so that one that hangs keeps the others waiting for nothing
-            await asyncio.gather(first, *others)
-        else:
-            await first
+def _counted(pipeline: Pipeline, call: Call, answer: Answer) -> Answer:
+    """Count a call that begins; one of a plugin out of service is a trial, which its answer ends."""
+    breaker = pipeline.breaker
+    breaker.calls += 1
+    if not breaker.shut:
+        return answer
+    tried = breaker.try_out(call, pipeline.streams)
 
-    async def _tell_one(self, hook: str, plugin: str, tell: Callable[[], Any]) -> None:
-        try:
-            await _limited.run(tell(), self.limits.call_timeout, f"{hook}:{plugin}")
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            self._reporter.complain(error, f"{hook} of plugin {plugin}")
+    def answered(outcome: Outcome) -> None:
+        tried()
+        answer(outcome)
 
-
-def _retry_after() -> int:
-    return _jitter.randint(*_RECONNECT_MS)
+    return answered

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -81,9 +81,15 @@ class Hooks:
     Args:
         plugins: Name and object of each plugin, in starting order.
         observers: What plugins have already answered to `jackfield_observe`, which is asked once.
+        abstaining: Pairs of a plugin's name and a hook's in which the plugin takes no part.
     """
 
-    def __init__(self, plugins: Iterable[tuple[str, object]], observers: Mapping[str, Observer] | None = None) -> None:
+    def __init__(
+        self,
+        plugins: Iterable[tuple[str, object]],
+        observers: Mapping[str, Observer] | None = None,
+        abstaining: Container[tuple[str, str]] = (),
+    ) -> None:
         manager = _manager()
         self._observers = observers or {}
         place: dict[str, int] = {}
@@ -98,6 +104,7 @@ class Hooks:
             hook: tuple(
                 Implementation(found.plugin_name, found.function, tuple(found.argnames))
                 for found in sorted(getattr(manager.hook, hook).get_hookimpls(), key=turn)
+                if (found.plugin_name, hook) not in abstaining
             )
             for hook in hook_names()
         }
@@ -108,6 +115,22 @@ class Hooks:
     def settings_model(self) -> type[BaseModel] | None:
         """Ask the one plugin for its settings' model."""
         return next((cast("type[BaseModel]", ask()) for ask in self["jackfield_settings"]), None)
+
+    def abstentions(self, settings: BaseModel | None) -> frozenset[str]:
+        """Ask the one plugin in which hooks it takes no part.
+
+        Raises:
+            PluginError: It names what is no hook.
+        """
+        found = {name for ask in self["jackfield_abstain"] for name in ask(settings=settings)}
+        for name in found:
+            if name not in hook_names():
+                nearest = difflib.get_close_matches(str(name), hook_names(), n=1)
+                raise PluginError(
+                    f"jackfield_abstain names {name!r}, which is no hook"
+                    + (f"; did you mean {nearest[0]!r}?" if nearest else "")
+                )
+        return frozenset(found)
 
     def services(self, settings: BaseModel | None) -> list[Service]:
         """Ask the one plugin for its services."""
@@ -186,10 +209,13 @@ class Hooks:
         """Return what may turn a call away."""
         return tuple(_admitter(ask) for ask in self["jackfield_admit"])
 
-    def observers(self) -> tuple[tuple[str, Observer], ...]:
-        """Return what is told of calls, with the plugin's name."""
+    def observers(
+        self, kernel: Kernel | None = None, settings: BaseModel | None = None
+    ) -> tuple[tuple[str, Observer], ...]:
+        """Return what is told of calls, with the plugin's name; only who has not said so before is asked."""
         return tuple(
-            (ask.plugin, self._observers.get(ask.plugin) or _observer(ask())) for ask in self["jackfield_observe"]
+            (ask.plugin, self._observers.get(ask.plugin) or _observer(ask(kernel=kernel, settings=settings)))
+            for ask in self["jackfield_observe"]
         )
 
     def wrappers(self) -> tuple[Callable[[Call, Proceed], Any], ...]:

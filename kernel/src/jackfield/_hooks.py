@@ -11,7 +11,7 @@ after them, each in that same order. Wrappers are not supported; to wrap calls t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 import pluggy
@@ -53,6 +53,22 @@ def jackfield_settings() -> type[BaseModel]:
     When: once, after the import. Each plugin is asked by itself. A plugin without this hook takes no settings, and
     a table for it is a fault. Give the model `extra="forbid"`, so that a mistyped key is one too.
     An exception quarantines the plugin.
+    """
+    raise AssertionError
+
+
+@hookspec
+def jackfield_abstain(settings: Any) -> Collection[str]:
+    """Return the names of those hooks that the plugin implements but, with these settings, does not take part in.
+
+    A hook that every call passes costs every call something, and one that says who clients are closes the server to all
+    others; this is for plugins that need such a hook only where they are configured to.
+
+    When: once, after the import. Each plugin is asked by itself. A name that is no hook, or an exception, quarantines
+    the plugin.
+
+    Args:
+        settings: As for `jackfield_services`.
     """
     raise AssertionError
 
@@ -171,9 +187,10 @@ async def jackfield_disconnect(client: Client, reason: str) -> None:
 def jackfield_authorize(principal: Principal | None, function: FunctionInfo) -> bool | None:
     """Tell whether the principal may call the function.
 
-    When: for every call, and for every function that `api.system` lists, so be quick. False from any plugin denies;
-    True and None do not. What is denied looks as if it did not exist. Raise `CallError("permission_denied", …)`
-    where the caller may know of it. Any other exception denies, and is logged.
+    When: for every call, and for every function that `api.system` lists, so be quick. False from any plugin denies,
+    whatever the function's author and the operator's rules say. True allows where these say nothing, and changes
+    nothing where they do; None says nothing. What is denied looks as if it did not exist. Raise
+    `CallError("permission_denied", …)` where the caller may know of it. Any other exception denies, and is logged.
 
     Args:
         principal: Who calls, or None.
@@ -196,11 +213,16 @@ def jackfield_admit(call: Call) -> None:
 
 
 @hookspec
-def jackfield_observe() -> Observer:
+def jackfield_observe(kernel: Kernel, settings: Any) -> Observer:
     """Return an object that is told when calls start and end: metrics, logs, traces.
 
     When: once, right after `jackfield_startup`. An exception quarantines the plugin. The methods of what it returns
-    are called for every call; be quick. An exception in them is logged, once a second at the most, and changes nothing.
+    are called for every call, in the call's own context; be quick. An exception in them is logged, once a second at the
+    most, and changes nothing.
+
+    Args:
+        kernel: The kernel that is starting; it may be kept.
+        settings: As for `jackfield_services`.
     """
     raise AssertionError
 

@@ -27,6 +27,7 @@ class FunctionInfo:
         errors: The codes that its author says it answers with.
         input: JSON Schema (2020-12) of its argument; of one item, where the client sends a stream.
         output: JSON Schema (2020-12) of its result; of one item, where the server sends a stream.
+        requires: The scopes that a caller needs, by its author's word or the operator's; None where nobody has said.
     """
 
     event: str
@@ -37,6 +38,7 @@ class FunctionInfo:
     errors: tuple[str, ...]
     input: Mapping[str, object]
     output: Mapping[str, object]
+    requires: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,40 @@ class PluginInfo:
     reason: str | None = None
     kind: str | None = None
     hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PluginStats:
+    """What one plugin's functions are doing.
+
+    Args:
+        calls: Calls that run, streams among them.
+        queued: Calls that wait for others of the plugin to end (`[bulkhead]`).
+        streams: Streams that are open.
+    """
+
+    calls: int = 0
+    queued: int = 0
+    streams: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What the server is doing.
+
+    Args:
+        connections: Clients that are connected, by carrier: `websocket` and `polling`.
+        received: Bytes of messages that clients have sent since the start.
+        sent: Bytes of messages that clients were sent.
+        loop_lag: Seconds by which the event loop is late.
+        plugins: What each plugin's functions are doing, by its name.
+    """
+
+    connections: Mapping[str, int]
+    received: int
+    sent: int
+    loop_lag: float
+    plugins: Mapping[str, PluginStats]
 
 
 class Kernel(Protocol):
@@ -118,6 +154,28 @@ class Kernel(Protocol):
         timeout: float | None = None,
     ) -> AsyncGenerator[Value, None]:
         """Call a function that gives a stream, as nobody in particular; see `Call.stream`."""
+
+    def stats(self) -> Stats:
+        """What the server is doing at this moment; counting it costs calls nothing."""
+
+    def quarantine(self, plugin: str, reason: str) -> None:
+        """Take a plugin out of service by hand: its functions answer `unavailable` until `release`.
+
+        Args:
+            plugin: Its name.
+            reason: Why, for other operators.
+
+        Raises:
+            CallError: `not_found`: there is no such plugin; `failed_precondition`: it is not in service.
+        """
+
+    def release(self, plugin: str) -> None:
+        """Take a plugin back into service at once, whether its own faults or somebody's hand took it out.
+
+        Raises:
+            CallError: `not_found`: there is no such plugin; `failed_precondition`: it is not out of service, or never
+                was in it, which only a new start can change.
+        """
 
     async def emit(self, event: str, data: object = None, *, room: str | None = None, volatile: bool = False) -> None:
         """Send a Socket.IO event to every client, or to those in a room, on all servers behind the client manager.

@@ -17,10 +17,12 @@ class Principal:
     Args:
         id: A stable name of the caller, such as a user's or a service's id.
         scopes: What they may do, in the words of the plugin that made the principal.
+        expires: When their connection ends unless it is renewed before, in seconds since the epoch; None for never.
     """
 
     id: str
     scopes: frozenset[str] = frozenset()
+    expires: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,12 +149,13 @@ class Inside:
 
     def _call(self, outer: Call | None, pipeline: Pipeline, envelope: Envelope, timeout: float | None) -> Call:
         seconds = pipeline.seconds if timeout is None else min(timeout, self._exchange.limits.max_timeout)
-        deadline = None if seconds is None else time.monotonic() + seconds
+        now = time.monotonic()
+        deadline = None if seconds is None else now + seconds
         if outer is None:
-            return Call(envelope, None, None, deadline, self)
+            return Call(envelope, None, None, now, deadline, self)
         if outer.deadline is not None:  # a stream may have none, and then a call inside it has its own
             deadline = outer.deadline
-        return Call(envelope, outer.principal, outer.client, deadline, self, outer.depth + 1, outer.turns)
+        return Call(envelope, outer.principal, outer.client, now, deadline, self, outer)
 
 
 class _Ends:

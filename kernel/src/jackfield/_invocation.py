@@ -7,16 +7,18 @@ import logging
 import secrets
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from time import monotonic
 from typing import Final, TypeAlias
 
-from jackfield._call import Call
+from jackfield._bulkhead import Bulkhead
+from jackfield._call import CURRENT, Call
 from jackfield._envelope import CallId
 from jackfield._errors import CallError, Code
 from jackfield._hooks import Observer
 from jackfield._json import MAX_BUFFERS, Json
 from jackfield._pipeline import Pipeline, Work
+from jackfield._stacks import where
 from jackfield._throttle import Throttle
 
 Places: TypeAlias = "dict[CallId | Call, Invocation]"
@@ -46,20 +48,24 @@ class Reporter:
         The log gets a line for every error, and the traceback once a second for each place that raises.
         """
         error_id = secrets.token_hex(8)
-        frames = traceback.extract_tb(error.__traceback__)
-        place = (frames[-1].filename, frames[-1].lineno) if frames else ("?", 0)
+        place = _last_place(error)
         full = self._throttle.ready((type(error), place))
         text = " ".join(str(error).split())[:200]
         log.error(
-            "%s failed, error_id %s: %s: %s (%s:%s)",
+            "%s failed, error_id %s: %s: %s (%s)",
             what,
             error_id,
             type(error).__name__,
             text,
-            *place,
+            place,
             exc_info=error if full else None,
         )
         return CallError(Code.INTERNAL, f"Something went wrong in the server (error {error_id}).", error_id=error_id)
+
+    def overdue(self, event: str, place: str) -> None:
+        """Log that a call did not end in time, once a second for each function."""
+        if self._throttle.ready(("overdue", event)):
+            log.warning("%s did not end in time; it was at %s", event, place)
 
     def complain(self, error: BaseException, what: str) -> None:
         """Log an exception that changes nothing for anybody, once a second for each `what`."""
@@ -73,11 +79,18 @@ class Audience:
     Args:
         observers: The observers, with their plugins' names.
         reporter: The log.
+        blame: Told of each call that failed by its function's fault, and how.
+
+    Attributes:
+        observers: The observers of plugins in service; the same list all the time.
     """
 
-    def __init__(self, observers: Sequence[tuple[str, Observer]], reporter: Reporter) -> None:
-        self.observers = observers
+    def __init__(
+        self, observers: Iterable[tuple[str, Observer]], reporter: Reporter, blame: Callable[[Call, str], None]
+    ) -> None:
+        self.observers = list(observers)
         self._reporter = reporter
+        self._blame = blame
 
     def started(self, call: Call) -> None:
         """Tell the observers that a call is about to run."""
@@ -101,7 +114,20 @@ class Audience:
             return error
         if call.cancelled and isinstance(error, asyncio.CancelledError):
             return CallError(Code.CANCELED, "The call was cancelled.")
-        return self._reporter.internal(error, call.event)
+        told = self._reporter.internal(error, call.event)
+        self._blame(call, f"{type(error).__name__} in {call.event} ({_last_place(error)})")
+        return told
+
+    def expired(self, call: Call, place: str) -> None:
+        """Take note of a call that had all the time that its function gets, and did not end."""
+        self._reporter.overdue(call.event, place)
+        self._blame(call, f"{call.event} did not end in time; it was at {place}")
+
+
+def _last_place(error: BaseException) -> str:
+    """Return the file and the line that raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?:0"
 
 
 async def run_inline(call: Call, work: Work, answer: Answer, audience: Audience) -> None:
@@ -109,6 +135,7 @@ async def run_inline(call: Call, work: Work, answer: Answer, audience: Audience)
 
     This does not suspend either, so that `finish` can run it, without a task and without a timer.
     """
+    CURRENT.set(call)
     if audience.observers:
         audience.started(call)
     try:
@@ -147,6 +174,7 @@ class Invocation:
         "_audience",
         "_begun",
         "_key",
+        "_place",
         "_places",
         "_running",
         "_timer",
@@ -169,8 +197,14 @@ class Invocation:
         self._begun = False
         self._told: CallError | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._place: Bulkhead | None = None
         self._running: set[Invocation]
         self._places: Places
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it waits for a place in its bulkhead."""
+        return self._begun and self._place is None and self.pipeline.bulkhead is not None
 
     @property
     def answered(self) -> bool:
@@ -219,6 +253,10 @@ class Invocation:
         self._answer = None
 
     def _expire(self) -> None:
+        # A caller that gives a function less time than it gets by itself proves nothing against it.
+        seconds = self.pipeline.seconds
+        if self._answer is not None and seconds is not None and monotonic() - self.call.started >= seconds:
+            self._audience.expired(self.call, where(self.task, self.pipeline.function.handler))
         self.cancel(CallError(Code.DEADLINE_EXCEEDED, f"{self.call.event} did not end in time."))
 
     def _stop(self) -> None:
@@ -235,12 +273,18 @@ class Invocation:
 
     async def _run(self) -> None:
         self._begun = True
+        CURRENT.set(self.call)
         audience = self._audience
         if audience.observers:
             audience.started(self.call)
         outcome: Outcome | None = None
         try:
             try:
+                bulkhead = self.pipeline.bulkhead
+                if bulkhead is not None:
+                    if not bulkhead.enter():
+                        await bulkhead.wait()
+                    self._place = bulkhead
                 result = await self._work()
                 outcome = sendable(result) if result.buffers else result
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
@@ -262,6 +306,9 @@ class Invocation:
             answer(outcome)
 
     def _end(self, _: object = None) -> None:
+        if self._place is not None:
+            self._place.leave()
+            self._place = None
         if self._timer is not None:
             self._timer.cancel()
         self._running.discard(self)

@@ -11,25 +11,27 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Coroutine,
     Mapping,
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
-from typing import Final, TypeAlias
+from typing import Final
 
-from jackfield import _json, _limited, _manifest, _plugins
+from jackfield import _json, _life, _manifest, _plugins, _selection
+from jackfield._access import Rules
+from jackfield._breaker import Breaker
 from jackfield._dispatch import Dispatcher
 from jackfield._errors import CallError, Code, StartError
 from jackfield._facade import Hooks
-from jackfield._guard import TimeIsUp, blocking_limit, end_start, end_stop
-from jackfield._host import FunctionInfo, Items, PluginInfo
+from jackfield._guard import blocking_limit, end_stop
+from jackfield._host import FunctionInfo, Items, PluginInfo, Stats
 from jackfield._identity import Principal
 from jackfield._inside import Inside
 from jackfield._json import Value
+from jackfield._life import Whose
 from jackfield._manifest import Found
-from jackfield._plugins import Plugin, State
+from jackfield._plugins import State
 from jackfield._registry import Registry
 from jackfield._settings import Settings
 from jackfield._transport.asgi import Application
@@ -40,10 +42,10 @@ from jackfield._transport.server import HttpServer
 
 PROTOCOL_VERSION: Final = 1
 _RESTART: Final = 1012
+AUTHENTICATION: Final = "api.auth"
+"""The namespace of plugins that say who clients are; without them the server is closed, and never open to all."""
 SERVE: Final = "serve"
-_STARTUP: Final = "startup:"
-_SHUTDOWN: Final = "shutdown:"
-_OURS: Final = (_STARTUP, _SHUTDOWN, "call:")
+_OURS: Final = (_life.STARTUP, _life.SHUTDOWN, "call:")
 HELPERS: Final = "jackfield-helper"
 _COLLECT_AFTER: Final = 10_000
 """How many more objects are made than let go of before the garbage collector looks at the youngest."""
@@ -51,10 +53,6 @@ LEFTOVERS: Final = 1.0
 """Seconds that tasks and threads which nobody ended have to end once they are told to."""
 
 log: Final = logging.getLogger("jackfield")
-
-
-Whose: TypeAlias = Callable[[asyncio.Task[object]], str | None]
-"""Returns who is behind a task that blocks the event loop, or None for a task that is to be left alone."""
 
 
 class JackfieldKernel:
@@ -73,7 +71,7 @@ class JackfieldKernel:
         self.version = version("jackfield")
         self.protocol = PROTOCOL_VERSION
         found = _manifest.discover() if found is None else found
-        self._plugins, faults = _plugins.select(found, settings.plugins, self.version)
+        self._plugins, faults = _selection.select(found, settings.plugins, self.version)
         if faults:
             raise StartError(faults)
         self._dispatcher: Dispatcher | None = None
@@ -98,6 +96,27 @@ class JackfieldKernel:
     def served(self) -> Sequence[FunctionInfo]:
         """Every function of the plugins that were loaded, sorted by event."""
         return [entry.info for entry in Registry(self._plugins).table.values()]
+
+    def stats(self) -> Stats:
+        """Tell what the server is doing; see `jackfield.Kernel`."""
+        return Stats(
+            connections=self._border.eio.connections(),
+            received=self._border.eio.traffic.received,
+            sent=self._border.eio.traffic.sent,
+            loop_lag=0.0,
+            plugins=self._dispatcher.stats() if self._dispatcher else {},
+        )
+
+    def quarantine(self, plugin: str, reason: str) -> None:
+        """Take a plugin out of service by hand; see `jackfield.Kernel`."""
+        self._breaker(plugin).quarantine(reason)
+
+    def release(self, plugin: str) -> None:
+        """Take a plugin back into service; see `jackfield.Kernel`."""
+        breaker = self._breaker(plugin)
+        if not breaker.shut:
+            raise CallError(Code.FAILED_PRECONDITION, f"The plugin {plugin} is in service.")
+        breaker.release()
 
     async def invoke(
         self,
@@ -186,7 +205,7 @@ class JackfieldKernel:
             whose: Says which tasks may be interrupted for the end.
         """
         try:
-            await self._start_plugins()
+            await _life.start(self._plugins, self, self.settings.server.start_timeout)
             self._check_strict()
             self._dispatcher = dispatcher = self._freeze()
             self._border.serve(dispatcher)
@@ -200,7 +219,7 @@ class JackfieldKernel:
                     log.warning("a call of %s did not end and is abandoned", event)
         finally:
             await self._border.shutdown()
-            await self._stop_plugins(whose)
+            await _life.stop(self._plugins, self, self.settings.server.stop_timeout, whose)
 
     async def _hang_up(self) -> None:
         for peer in list(self._border.eio.sockets.values()):
@@ -209,55 +228,40 @@ class JackfieldKernel:
     def _freeze(self) -> Dispatcher:
         in_service = [p for wave in _plugins.in_order([p for p in self._plugins if p.in_service]) for p in wave]
         observers = {name: observer for plugin in in_service for name, observer in plugin.observers.items()}
-        hooks = Hooks([(plugin.name, plugin.object) for plugin in in_service], observers)
+        abstaining = {pair for plugin in in_service for pair in plugin.abstaining}
+        hooks = Hooks([(plugin.name, plugin.object) for plugin in in_service], observers, abstaining)
         if (found := hooks.client_manager()) is not None:
             self._border.use(*found)
-        return Dispatcher(self, Registry(self._plugins), hooks, self.settings.limits)
+        rules = Rules(self.settings.access.rules, authenticated=hooks.authenticates)
+        closed = self._closed()
+        if rules.need_scopes and not hooks.authenticates and closed is None:
+            raise StartError(["access.rules say who may call what, but no plugin in service says who is calling"])
+        return Dispatcher(self, Registry(self._plugins, rules), hooks, self.settings, in_service, closed)
+
+    def _closed(self) -> str | None:
+        """Return why nobody is let in: a plugin that was to say who clients are is not in service."""
+        for plugin in self._plugins:
+            wanted = plugin.state is State.QUARANTINED or (plugin.state is State.REFUSED and not plugin.left_out)
+            if wanted and AUTHENTICATION in plugin.manifest.namespaces:
+                log.error("nobody is let in: plugin %s, which says who clients are, is %s", plugin.name, plugin.state)
+                return "Nobody can be let in: what says who clients are is out of service."
+        return None
+
+    def _breaker(self, name: str) -> Breaker:
+        found = next((plugin for plugin in self._plugins if plugin.name == name), None)
+        if found is None:
+            raise CallError(Code.NOT_FOUND, f"There is no plugin {name[:100]!r}.")
+        breaker = self._dispatcher.breaker(name) if self._dispatcher else None
+        if breaker is None:
+            raise CallError(
+                Code.FAILED_PRECONDITION, f"The plugin {name} is {found.state}, which only a new start can change."
+            )
+        return breaker
 
     def _inside(self) -> Inside:
         if self._dispatcher is None:
             raise CallError(Code.UNAVAILABLE, "The server does not serve yet.")
         return self._dispatcher.inside
-
-    async def _start_plugins(self) -> None:
-        loaded = [plugin for plugin in self._plugins if plugin.state is State.LOADED]
-        for wave in _plugins.in_order(loaded):
-            fit = [plugin for plugin in wave if not _plugins.blame_dependency(plugin, loaded)]
-            with blocking_limit(self.settings.server.start_timeout, _starting, end_start) as lost:
-                await asyncio.gather(*(self._start_plugin(plugin, lost) for plugin in fit))
-
-    async def _start_plugin(self, plugin: Plugin, lost: Callable[[], float]) -> None:
-        try:
-            await _limited.run(
-                _interruptible(plugin.start(self)),
-                self.settings.server.start_timeout,
-                f"{_STARTUP}{plugin.name}",
-                lost,
-            )
-        except _limited.OutOfTime:
-            plugin.quarantine(_plugins.describe(TimeIsUp()))
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-            plugin.quarantine(_plugins.describe(error))
-        else:
-            plugin.state = State.STARTED
-
-    async def _stop_plugins(self, whose: Whose) -> None:
-        started = [plugin for plugin in self._plugins if plugin.state is State.STARTED]
-        for wave in reversed(_plugins.in_order(started)):
-            with blocking_limit(self.settings.server.stop_timeout, whose, end_stop) as lost:
-                await asyncio.gather(*(self._stop_plugin(plugin, lost) for plugin in wave))
-
-    async def _stop_plugin(self, plugin: Plugin, lost: Callable[[], float]) -> None:
-        plugin.state = State.STOPPED
-        seconds = self.settings.server.stop_timeout
-        try:
-            await _limited.run(_interruptible(plugin.hooks.shutdown(self)), seconds, f"{_SHUTDOWN}{plugin.name}", lost)
-        except _limited.OutOfTime:
-            log.error(  # noqa: TRY400 - there is no traceback of interest
-                "plugin %s did not stop within %g s and is abandoned", plugin.name, seconds
-            )
-        except Exception:
-            log.exception("plugin %s failed to stop", plugin.name)
 
     async def _drain(self, dispatcher: Dispatcher) -> None:
         draining = asyncio.ensure_future(dispatcher.drain(self.settings.server.drain_timeout))
@@ -295,13 +299,6 @@ def _spare_the_collector() -> None:
     gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
-async def _interruptible(hook: Coroutine[object, object, None]) -> None:
-    try:
-        await hook
-    except TimeIsUp:
-        raise _limited.OutOfTime from None
-
-
 async def _first(*waits: Awaitable[object]) -> None:
     """Return as soon as one is done; the futures given stay, the coroutines are cancelled."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
@@ -309,12 +306,6 @@ async def _first(*waits: Awaitable[object]) -> None:
     for task, wait in zip(tasks, waits, strict=True):
         if task is not wait:
             task.cancel()
-
-
-def _starting(task: asyncio.Task[object]) -> str | None:
-    """Return the plugin whose start the task is."""
-    name = task.get_name()
-    return name.removeprefix(_STARTUP) if name.startswith(_STARTUP) else None
 
 
 def _any_task(task: asyncio.Task[object]) -> str | None:

@@ -12,6 +12,9 @@ from types import FunctionType, MethodType
 from typing import Any, Final, Protocol, TypeAlias
 
 from jackfield import _codec
+from jackfield._access import Access
+from jackfield._breaker import Breaker
+from jackfield._bulkhead import Bulkhead
 from jackfield._call import Call
 from jackfield._channel import Outlet
 from jackfield._codec import Encoding
@@ -71,6 +74,8 @@ class Pipeline:
         hooks: The hooks of all plugins in service.
         workers: The threads of the function's plugin.
         limits: The limits of the protocol.
+        bulkhead: Where its calls take a place.
+        breaker: What counts its plugin's faults.
 
     Attributes:
         info: The function as others see it.
@@ -79,19 +84,36 @@ class Pipeline:
         seconds: The time that a call has when its caller does not say; None if it may take for ever, as a stream may.
         inline: Whether a call never suspends, so that it needs no task.
         streams: Whether its caller or itself sends a stream.
-        quick: Whether nothing at all stands around the function: it is inline, and nobody is asked.
+        quick: Whether nothing stands around the function: it is inline, and no plugin is asked who may call it.
+        admitters: Who is asked whether a call is let in now.
         handler: What is called in the end, with the call and the argument.
         contract: What checks its argument and its result.
-        authorizers: Who is asked before a call.
+        access: Who may call it; None where everybody may.
+        authorizers: Which plugins are asked before a call, too.
+        open: Whether nobody is asked.
+        bulkhead: Where a call that suspends takes a place first.
+        breaker: What stands between callers and its plugin.
         serve: Runs a call whose envelope has no options. It takes what the function is given as its call, the data, and
             whether the client's message held Buffers.
     """
 
-    def __init__(self, entry: Entry, hooks: Hooks, workers: Workers, limits: Limits) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        hooks: Hooks,
+        workers: Workers,
+        limits: Limits,
+        bulkhead: Bulkhead | None,
+        breaker: Breaker,
+    ) -> None:
         self.info = entry.info
+        self.access: Access | None = entry.access
+        self.bulkhead = bulkhead
+        self.breaker = breaker
         self.function = entry.served.function
         self.task_name = f"call:{entry.info.event}"
         self.authorizers: Sequence[Authorizer] = hooks.authorizers()
+        self.open = self.access is None and not self.authorizers
         self.contract = contract = entry.served.contract
         self.streams = contract.kind is not Kind.UNARY
         asked = self.function.timeout
@@ -112,10 +134,10 @@ class Pipeline:
             if wrappers:
                 handler = _wrapped(handler, wrappers)
         self.handler = handler if contract.takes_data or self.streams else _without_data(handler)
-        self._admitters = hooks.admitters()
+        self.admitters: Sequence[_Admitter] = hooks.admitters()
         self._bounds = limits.bounds
-        self.quick = self.inline and not self.authorizers and not self._admitters
-        self.serve = _compiled(self.handler, contract, self._admitters)
+        self.quick = self.inline and not self.authorizers
+        self.serve = _compiled(self.handler, contract, self.admitters)
 
     def work(self, call: Call, envelope: Envelope, buffers: bool) -> Work:
         """Return what runs a call.
@@ -142,7 +164,7 @@ class Pipeline:
             CallError: What the caller is to be told; if that is before `ends` was opened, nothing has been.
             EncodeError: An item or the result cannot be sent.
         """
-        for admit in self._admitters:
+        for admit in self.admitters:
             admit(call)
         options = envelope.options
         dump = self._dump(options.accept)
@@ -170,7 +192,7 @@ class Pipeline:
         return self._take(item.data, item.encoding, buffers)
 
     async def _serve_packed(self, call: Call, envelope: Envelope, buffers: bool) -> Json:
-        for admit in self._admitters:
+        for admit in self.admitters:
             admit(call)
         options = envelope.options
         result = await self.handler(call, self._take(envelope.data, options.encoding, buffers))
@@ -192,9 +214,19 @@ class Pipeline:
         """Tell whether the principal may call the function, and so may know of it.
 
         Raises:
-            CallError: `permission_denied`, where a plugin lets the caller know.
+            CallError: `permission_denied`, where the caller may know of it.
         """
-        return all(ask(principal, self.info) is not False for ask in self.authorizers)
+        granted = True if self.access is None else self.access.admits(principal)
+        for ask in self.authorizers:
+            said = ask(principal, self.info)
+            if said is False:
+                granted = False
+                break
+            if said and granted is None:
+                granted = True
+        if not granted and self.access is not None and self.access.visible:
+            raise CallError(Code.PERMISSION_DENIED, self.access.refusal)
+        return bool(granted)
 
 
 def _compiled(handler: _Handler, contract: Contract, admitters: Sequence[_Admitter]) -> _Serve:

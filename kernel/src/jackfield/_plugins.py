@@ -10,7 +10,6 @@ A fault of one plugin is kept with it and shown; the others go on.
 
 from __future__ import annotations
 
-import difflib
 import logging
 import traceback
 from collections import defaultdict
@@ -21,20 +20,21 @@ from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from typing import Final
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from jackfield._configuration import explain, unknown_key
+from jackfield._configuration import explain
 from jackfield._contract import Contract, Kind
 from jackfield._errors import ContractError, PluginError
 from jackfield._facade import Hooks, check_hooks, forgotten_marks
 from jackfield._guard import Interrupted, TimeIsUp, time_limit
 from jackfield._hooks import Observer
 from jackfield._host import Kernel, PluginInfo
-from jackfield._manifest import Found, Manifest
+from jackfield._manifest import Manifest
 from jackfield._service import Function, Service
-from jackfield._settings import PluginSettings, Settings
+from jackfield._settings import Settings
+
+NOT_LISTED: Final = "NotListed"
 
 log: Final = logging.getLogger("jackfield.plugins")
 
@@ -71,12 +71,19 @@ class Plugin:
     settings: BaseModel | None = None
     served: tuple[Served, ...] = ()
     hooks: Hooks = field(default_factory=lambda: Hooks(()))
+    begun: bool = False
+    abstaining: frozenset[tuple[str, str]] = frozenset()
     observers: Mapping[str, Observer] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The plugin's name."""
         return self.manifest.name
+
+    @property
+    def left_out(self) -> bool:
+        """Whether it is out of service by the operator's will."""
+        return self.state is State.DISABLED or (self.fault is not None and self.fault.kind == NOT_LISTED)
 
     @property
     def in_service(self) -> bool:
@@ -102,7 +109,7 @@ class Plugin:
     async def start(self, kernel: Kernel) -> None:
         """Run its start hook, and ask it for its observer."""
         await self.hooks.startup(kernel, self.settings)
-        self.observers = dict(self.hooks.observers())
+        self.observers = dict(self.hooks.observers(kernel, self.settings))
 
     def refuse(self, fault: PluginError) -> None:
         """Keep it out, without ever importing it."""
@@ -113,35 +120,6 @@ class Plugin:
         """Take it out of service for a fault of its own."""
         self.state, self.fault = State.QUARANTINED, fault
         log.error("plugin %s is quarantined: %s", self.name, fault.reason)
-
-
-def select(found: Sequence[Found], settings: PluginSettings, kernel_version: str) -> tuple[list[Plugin], list[str]]:
-    """Decide which plugins may be loaded, from their manifests alone.
-
-    Returns:
-        All plugins, and the faults with which no server may start: the configuration names a plugin that is not
-        installed, or two plugins that may be loaded have one name or one namespace.
-    """
-    plugins = []
-    for one in found:
-        plugin = Plugin(one.manifest)
-        plugins.append(plugin)
-        if _named(one.manifest, settings.disabled):
-            plugin.state = State.DISABLED
-        elif settings.policy == "listed" and not _named(one.manifest, settings.enabled):
-            plugin.refuse(
-                PluginError(
-                    "it is not on the list",
-                    kind="NotListed",
-                    hint=f"jackfield plugins enable {plugin.name}",
-                )
-            )
-        elif one.fault is not None:
-            plugin.refuse(PluginError(one.fault, kind="ManifestError"))
-        elif incompatible := _incompatible(one.manifest, kernel_version):
-            plugin.refuse(PluginError(incompatible, kind="IncompatibleKernel"))
-    faults = [*_missing(plugins, settings), *_duplicates([p for p in plugins if p.state is State.DISCOVERED])]
-    return plugins, faults
 
 
 def load_all(plugins: Iterable[Plugin], settings: Settings) -> None:
@@ -224,6 +202,8 @@ def _load(plugin: Plugin, others: Iterable[Plugin], settings: Settings) -> None:
             check_hooks(plugin.object, plugin.name)
             plugin.hooks = Hooks([(plugin.name, plugin.object)])
             plugin.settings = _settings(plugin, table)
+            plugin.abstaining = frozenset((plugin.name, hook) for hook in plugin.hooks.abstentions(plugin.settings))
+            plugin.hooks = Hooks([(plugin.name, plugin.object)], abstaining=plugin.abstaining)
             plugin.served = _served(plugin, plugin.hooks.services(plugin.settings))
     except Interrupted:
         raise
@@ -296,49 +276,6 @@ def _served(plugin: Plugin, services: Sequence[Service]) -> tuple[Served, ...]:
         reasons = [" ".join(fault.reason.split()) for fault in faults]
         raise PluginError("; ".join(reasons), kind=faults[0].kind)
     return tuple(served)
-
-
-def _named(manifest: Manifest, names: Iterable[str]) -> bool:
-    return any(name in (manifest.name, manifest.qualified) for name in names)
-
-
-def _incompatible(manifest: Manifest, kernel_version: str) -> str | None:
-    try:
-        if SpecifierSet(manifest.requires_kernel).contains(kernel_version, prereleases=True):
-            return None
-    except InvalidSpecifier:
-        return f"its requirement on jackfield cannot be read: {manifest.requires_kernel!r}"
-    return f"it needs jackfield {manifest.requires_kernel}, this is {kernel_version}"
-
-
-def _missing(plugins: Sequence[Plugin], settings: PluginSettings) -> list[str]:
-    installed = sorted({plugin.name for plugin in plugins})
-    faults = []
-    for name in settings.enabled:
-        if not any(_named(plugin.manifest, [name]) for plugin in plugins):
-            nearest = difflib.get_close_matches(name, installed, n=1)
-            faults.append(
-                f"plugins.enabled: no plugin {name!r} is installed"
-                + (f"; did you mean {nearest[0]!r}?" if nearest else "")
-            )
-    faults += [unknown_key(f"plugins.{table}", installed) for table in settings.tables if table not in installed]
-    return faults
-
-
-def _duplicates(plugins: Sequence[Plugin]) -> list[str]:
-    by_name: dict[str, list[Plugin]] = defaultdict(list)
-    by_namespace: dict[str, list[Plugin]] = defaultdict(list)
-    for plugin in plugins:
-        by_name[plugin.name].append(plugin)
-        for namespace in plugin.manifest.namespaces:
-            by_namespace[namespace].append(plugin)
-    return [
-        f"two plugins claim the {what} {claimed!r}: {' and '.join(p.manifest.qualified for p in claimants)}; "
-        f'put one of them into plugins.disabled, such as disabled = ["{claimants[-1].manifest.qualified}"]'
-        for what, claims in (("name", by_name), ("namespace", by_namespace))
-        for claimed, claimants in claims.items()
-        if len(claimants) > 1
-    ]
 
 
 def _last_line(error: BaseException) -> str | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import copy_context
 from functools import partial
 from time import monotonic
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from pydantic import ValidationError
 
-from jackfield._call import Call, Client, Connection, Scope
+from jackfield._call import CURRENT, Call, Client, Connection, Scope
 from jackfield._envelope import Envelope, error_reply, reply
 from jackfield._errors import CallError
 from jackfield._identity import Principal
@@ -19,11 +19,14 @@ from jackfield._invocation import Audience, Invocation, Launch, Outcome, Places,
 from jackfield._json import Value
 from jackfield._pipeline import Pipeline
 
+_TABLES: Final = 256
+"""Tables at the most: who has yet another set of scopes goes the longer way."""
+_Step: TypeAlias = tuple[Call, Coroutine[object, None, object]]
+
 
 class Caller(Protocol):
     """Who makes calls; the session implements it."""
 
-    principal: Principal | None
     client: Client
     connection: Connection
     running: Places
@@ -33,10 +36,62 @@ Quick: TypeAlias = Callable[[Caller, bytes, Value, bool], None]
 """Takes who calls, the id to acknowledge, the data, and whether it may hold Buffers."""
 
 
+class Shortcuts:
+    """The shortest ways, for each set of scopes a table of what may be called with it.
+
+    A session holds the table of its principal, which changes in place as ways are shut and opened.
+
+    Args:
+        ways: The shortest ways that there are, by event, each with the function that it leads to.
+    """
+
+    def __init__(self, ways: Mapping[str, tuple[Pipeline, Quick]]) -> None:
+        self._ways = ways
+        self._scopes = frozenset(
+            scope for pipeline, _ in ways.values() if pipeline.access for scope in pipeline.access.requires or ()
+        )
+        self._tables: dict[frozenset[str], tuple[Principal | None, dict[str, Quick]]] = {}
+        self._shut = False
+
+    def of(self, principal: Principal | None) -> Mapping[str, Quick]:
+        """Return the table of a principal."""
+        scopes = frozenset() if principal is None else principal.scopes & self._scopes
+        if scopes not in self._tables:
+            if len(self._tables) >= _TABLES:
+                return {}  # the longer way is always right
+            self._tables[scopes] = principal, {}
+            self._fill(*self._tables[scopes])
+        return self._tables[scopes][1]
+
+    def shut(self) -> None:
+        """Shut all ways."""
+        self._shut = True
+        self.renew()
+
+    def open(self) -> None:
+        """Open all ways again that lead to plugins in service."""
+        self._shut = False
+        self.renew()
+
+    def renew(self) -> None:
+        """Shut and open ways as their plugins go out of service and come back."""
+        for principal, table in self._tables.values():
+            self._fill(principal, table)
+
+    def _fill(self, principal: Principal | None, table: dict[str, Quick]) -> None:
+        table.clear()
+        if not self._shut:
+            table.update(
+                (event, quick)
+                for event, (pipeline, quick) in self._ways.items()
+                if not pipeline.breaker.shut and (pipeline.access is None or pipeline.access.admits(principal))
+            )
+
+
 def make_quick(pipeline: Pipeline, scope: Scope, audience: Audience, launch: Launch) -> Quick | None:
     """Return the shortest way to a function for the plainest call: acknowledged, with data and nothing else.
 
-    It is the way of most calls, so everything that a step could cost is decided here. None if somebody has to be asked
+    It is the way of most calls, so everything that a step could cost is decided here. None if a plugin has to be asked
     whether the call may be made, or it opens a stream.
     """
     seconds = pipeline.seconds
@@ -47,11 +102,11 @@ def make_quick(pipeline: Pipeline, scope: Scope, audience: Audience, launch: Lau
 
 
 def _make_launched(pipeline: Pipeline, seconds: float, scope: Scope, audience: Audience, launch: Launch) -> Quick:
-    serve = pipeline.serve
+    serve, breaker = pipeline.serve, pipeline.breaker
     envelope = Envelope(pipeline.info.event)
 
     def run(who: Caller, ack: bytes, data: Value, buffers: bool) -> None:
-        connection = who.connection
+        connection, client = who.connection, who.client
 
         def answer(outcome: Outcome) -> None:
             if isinstance(outcome, CallError):
@@ -60,7 +115,9 @@ def _make_launched(pipeline: Pipeline, seconds: float, scope: Scope, audience: A
             else:
                 connection.acknowledge(ack, b'{"data":' + outcome.text + b"}", outcome.buffers)
 
-        call = Call(envelope, who.principal, who.client, monotonic() + seconds, scope)
+        breaker.calls += 1
+        now = monotonic()
+        call = Call(envelope, client.principal, client, now, now + seconds, scope)
         work = partial(serve, call, data, buffers)
         if pipeline.inline:
             copy_context().run(finish, run_inline(call, work, answer, audience))
@@ -71,24 +128,32 @@ def _make_launched(pipeline: Pipeline, seconds: float, scope: Scope, audience: A
 
 
 def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: Audience) -> Quick | None:
-    handler, contract = pipeline.handler, pipeline.contract
+    handler, contract, breaker = pipeline.handler, pipeline.contract, pipeline.breaker
     take, validate, glance, dump = contract.take, contract.validate, contract.glance, contract.dump
-    if not pipeline.quick or take is None or audience.observers:
+    if not pipeline.quick or take is None:
         return None
     envelope = Envelope(pipeline.info.event)
+    admitters, observers = pipeline.admitters, audience.observers
     result_of = _make_runner()
 
     def run(who: Caller, ack: bytes, data: Value, buffers: bool) -> None:
         nonlocal result_of
-        call = Call(envelope, who.principal, who.client, monotonic() + seconds, scope)
+        breaker.calls += 1
+        client, now = who.client, monotonic()
+        call = Call(envelope, client.principal, client, now, now + seconds, scope)
+        context = copy_context()
         text: bytes | None = None
         outcome: Outcome | None
+        if observers:
+            context.run(audience.started, call)
         try:
+            for admit in admitters:
+                admit(call)
             try:
                 argument = take(data)
             except ValidationError:
                 argument = validate(data, buffers)
-            result = copy_context().run(result_of, handler(call, argument))
+            result = context.run(result_of, (call, handler(call, argument)))
             text = glance(result)
             outcome = sendable(dump(result)) if text is None else None
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
@@ -99,11 +164,13 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
         elif outcome is not None:
             answer = error_reply(outcome, None) if isinstance(outcome, CallError) else reply(outcome, None)
             who.connection.acknowledge(ack, answer.text, answer.buffers)
+        if observers:
+            context.run(audience.ended, call, outcome if isinstance(outcome, CallError) else None)
 
     return run
 
 
-def _make_runner() -> Callable[[Coroutine[object, None, object]], object]:
+def _make_runner() -> Callable[[_Step], object]:
     """Return what runs coroutines that never suspend, one after the other, and returns their results.
 
     A coroutine that is driven by hand returns by raising `StopIteration`, which costs as much as all the rest of it.
@@ -115,8 +182,9 @@ def _make_runner() -> Callable[[Coroutine[object, None, object]], object]:
 
 
 @types.coroutine
-def _run_all() -> Generator[object, Coroutine[object, None, object], None]:
+def _run_all() -> Generator[object, _Step, None]:
     result: object = None
     while True:
-        coroutine = yield result
+        call, coroutine = yield result
+        CURRENT.set(call)
         result = yield from coroutine  # type: ignore[func-returns-value]  # mypy does not know types.coroutine

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from jackfield._access import Access, Rules
 from jackfield._host import FunctionInfo
+from jackfield._identity import Principal
 from jackfield._plugins import Plugin, Served
 
 _NEAREST_AMONG = 200
@@ -22,6 +24,7 @@ class Entry:
     plugin: str
     served: Served
     info: FunctionInfo
+    access: Access | None = None
 
 
 class Registry:
@@ -29,16 +32,17 @@ class Registry:
 
     Args:
         plugins: All plugins, whatever became of them.
+        rules: Who may call what.
     """
 
-    def __init__(self, plugins: Iterable[Plugin]) -> None:
+    def __init__(self, plugins: Iterable[Plugin], rules: Rules | None = None) -> None:
         plugins = list(plugins)
-        table = {
-            served.event: Entry(plugin.name, served, _info(plugin, served))
-            for plugin in plugins
-            if plugin.in_service
-            for served in plugin.served
-        }
+        self._rules = rules = rules or Rules()
+        table = {}
+        for plugin in plugins:
+            for served in plugin.served if plugin.in_service else ():
+                access = rules.of(served.event, served.function)
+                table[served.event] = Entry(plugin.name, served, _info(plugin, served, access), access)
         self.table = MappingProxyType(dict(sorted(table.items())))
         self._owners = {
             namespace: plugin.info
@@ -53,10 +57,13 @@ class Registry:
             self._in_namespace[namespace].append(name)
             self._by_name[name].append(event)
 
-    def out_of_service(self, event: str) -> str | None:
-        """Return why no function of the event's namespace answers, or None if that is not so."""
+    def out_of_service(self, event: str, principal: Principal | None) -> str | None:
+        """Return why no function of the event's namespace answers; None if that is not so, or not for this caller."""
         owner = self._owners.get(event.rpartition(".")[0])
         if owner is None or owner.state in ("loaded", "started"):
+            return None
+        access = self._rules.of(event)
+        if access is not None and not access.admits(principal):
             return None
         return f"{event}: the plugin {owner.name} is {owner.state}."
 
@@ -76,7 +83,7 @@ class Registry:
             yield from (f"{near}.{close}" for close in difflib.get_close_matches(name, names, n=3))
 
 
-def _info(plugin: Plugin, served: Served) -> FunctionInfo:
+def _info(plugin: Plugin, served: Served, access: Access | None) -> FunctionInfo:
     doc = served.function.doc
     return FunctionInfo(
         event=served.event,
@@ -87,4 +94,5 @@ def _info(plugin: Plugin, served: Served) -> FunctionInfo:
         errors=served.function.errors,
         input=served.contract.input_schema if served.contract.takes_data else {"type": "null"},
         output=served.contract.output_schema,
+        requires=served.function.requires if access is None else access.requires,
     )

@@ -27,6 +27,8 @@ class Function:
     detached: bool = False
     timeout: float | None = None
     errors: tuple[str, ...] = ()
+    requires: tuple[str, ...] | None = None
+    visible: bool = False
 
     @property
     def doc(self) -> str:
@@ -77,6 +79,8 @@ class Service:
         detached: bool = False,
         timeout: float | None = None,
         errors: Iterable[Code | str] = (),
+        requires: str | Iterable[str] | None = None,
+        visible: bool = False,
     ) -> Callable[[F], F]: ...
 
     def function(
@@ -89,6 +93,8 @@ class Service:
         detached: bool = False,
         timeout: float | None = None,
         errors: Iterable[Code | str] = (),
+        requires: str | Iterable[str] | None = None,
+        visible: bool = False,
     ) -> F | Callable[[F], F]:
         """Declare a function: `async def`, or a plain `def`, which runs in a worker thread.
 
@@ -102,9 +108,13 @@ class Service:
             detached: It runs on when its client goes away.
             timeout: Seconds that a call has when the caller says nothing; `limits.call_timeout` if left out.
             errors: The codes that it answers with on purpose, for `api.system.describe`.
+            requires: The scopes that a caller needs, all of them; `()` lets in everybody who is known. Left out, nobody
+                may call it until the operator says who. Where nobody has to say who they are, this means nothing.
+            visible: Callers who may not call it are told `permission_denied`; to others it does not exist.
 
         Raises:
-            ValueError: The name is taken or no name, the timeout is not positive, a code is none of the sixteen.
+            ValueError: The name is taken or no name, the timeout is not positive, a code is none of the sixteen, a
+                scope is empty or has white space in it.
         """
 
         def declare(function: F) -> F:
@@ -117,6 +127,8 @@ class Service:
                     detached=detached,
                     timeout=timeout,
                     errors=tuple(Code(code).value for code in errors),
+                    requires=None if requires is None else read_scopes(requires),
+                    visible=visible,
                 )
             )
             return function
@@ -131,3 +143,16 @@ class Service:
         if function.timeout is not None and function.timeout <= 0:
             raise ValueError(f"The timeout of {function.name!r} must be more than 0 seconds.")
         self._functions[function.name] = function
+
+
+def read_scopes(scopes: str | Iterable[str]) -> tuple[str, ...]:
+    """Return scopes as a tuple; one alone needs no list around it.
+
+    Raises:
+        ValueError: A scope is empty or has white space in it.
+    """
+    found = (scopes,) if isinstance(scopes, str) else tuple(scopes)
+    for scope in found:
+        if not scope or scope.split() != [scope]:
+            raise ValueError(f"A scope is a word without white space, not {scope!r}.")
+    return found

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Container, Mapping
 from functools import partial
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from jackfield import _envelope, _json
 from jackfield._batch import Batch, reply
@@ -17,9 +19,13 @@ from jackfield._identity import Principal
 from jackfield._invocation import Answer, Outcome, Places
 from jackfield._json import Json, Value
 from jackfield._pipeline import Pipeline
-from jackfield._quick import Caller, Quick
+from jackfield._quick import Caller, Quick, Shortcuts
 from jackfield._settings import Limits
 from jackfield._streams import Channel, Streams
+
+EXPIRED: Final = 4001
+_LOOK: Final = 60.0
+"""Seconds between two looks at the time of the day, which may be set, at the most."""
 
 
 class Switchboard(Protocol):
@@ -38,7 +44,7 @@ class Switchboard(Protocol):
         """The names of all functions."""
 
     @property
-    def quick(self) -> Mapping[str, Quick]:
+    def shortcuts(self) -> Shortcuts:
         """The shortest ways through functions that have one."""
 
     def accept(self) -> None:
@@ -68,31 +74,32 @@ class Session:
     Args:
         board: The dispatcher.
         connection: The carrier of what is sent.
-        client: What functions see of it.
-        principal: Who it is, if that was asked.
+        client: What functions see of it, and who it is.
     """
 
     __slots__ = (
         "__weakref__",
         "_board",
+        "_expiry",
         "_limits",
         "_quick",
         "_streams",
         "client",
         "connection",
-        "principal",
         "running",
     )
 
-    def __init__(self, board: Switchboard, connection: Connection, client: Client, principal: Principal | None) -> None:
+    def __init__(self, board: Switchboard, connection: Connection, client: Client) -> None:
         self.client = client
-        self.principal = principal
         self._board = board
         self.connection = connection
         self._limits = board.limits
-        self._quick = board.quick
         self.running: Places = {}
         self._streams: Streams | None = None  # most connections open none
+        self._expiry: asyncio.TimerHandle | None = None
+        self._quick: Mapping[str, Quick]
+        self._identified()
+        client.when_renewed(self._identified)
 
     def receive(self, event: list[Value], ack: bytes | None, buffers: bool) -> None:
         """Take one Socket.IO event from the client.
@@ -143,6 +150,8 @@ class Session:
     def close(self) -> None:
         """Cancel what runs for a client that has gone, save what is detached."""
         self.client.connected = False
+        if self._expiry is not None:
+            self._expiry.cancel()
         for invocation in list(self.running.values()):
             if invocation.pipeline.function.detached:
                 invocation.detach()
@@ -152,6 +161,23 @@ class Session:
     def notify(self, event: str, data: Mapping[str, object]) -> None:
         """Send the client an event of the kernel's own."""
         self.connection.emit(event, _json.dumps(data))
+
+    def _identified(self) -> None:
+        """Take note of who the client is from now on, and until when."""
+        principal = self.client.principal
+        self._quick = self._board.shortcuts.of(principal)
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if principal is not None and principal.expires is not None:
+            seconds = max(0.0, principal.expires - time.time())
+            self._expiry = asyncio.get_running_loop().call_later(min(seconds, _LOOK), self._look_at_expiry)
+
+    def _look_at_expiry(self) -> None:
+        principal = self.client.principal
+        if principal is not None and principal.expires is not None and principal.expires <= time.time():
+            self.client.disconnect("the token has expired", EXPIRED)
+        else:
+            self._identified()
 
     def _named(self, name: str, event: list[Value], ack: bytes | None, buffers: bool) -> None:
         if len(event) > 2:
@@ -207,7 +233,7 @@ class Session:
     ) -> None:
         try:
             self._board.accept()
-            pipeline = self._board.find(envelope.event, self.principal)
+            pipeline = self._board.find(envelope.event, self.client.principal)
             self._check_id(envelope.options.id)
             if pipeline.streams:
                 self._open(pipeline, envelope, answer, buffers, ack, alone=alone)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,6 +27,7 @@ from pydantic_settings import (
 )
 
 from jackfield._codec import Bounds
+from jackfield._service import read_scopes
 
 PREFIX: Final = "JACKFIELD_"
 RESERVED_NAMES: Final = frozenset({"policy", "enabled", "disabled", "strict"})
@@ -35,6 +37,11 @@ Seconds: TypeAlias = Annotated[float, Field(gt=0)]
 Bytes: TypeAlias = Annotated[int, Field(gt=0)]
 Count: TypeAlias = Annotated[int, Field(gt=0)]
 File: TypeAlias = Annotated[Path | None, BeforeValidator(lambda value: value or None)]  # TOML has no null
+
+
+def _listed(value: object) -> object:
+    """Take one where a list is meant."""
+    return [value] if isinstance(value, str) else value
 
 
 class _Table(BaseModel):
@@ -128,6 +135,63 @@ class Limits(_Table):
         return Bounds(self.unpacked_size, self.unpack_ratio, self.depth)
 
 
+class AccessRule(_Table):
+    """`[[access.rules]]`: who may call some functions, whatever their authors say."""
+
+    functions: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        min_length=1, description="Patterns of functions, such as api.files.*; a * stands for dots too."
+    )
+    requires: Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(read_scopes)] = Field(
+        (), description="Scopes that a caller needs, all of them; none: everybody who is known."
+    )
+    deny: bool = Field(False, description="Whether nobody may call them.")
+    visible: bool = Field(
+        False, description="Whether callers who may not are told permission_denied, in the place of not_found."
+    )
+
+
+class AccessSettings(_Table):
+    """`[access]`: who may call what, once a plugin says who is calling; of several rules the first that matches."""
+
+    rules: tuple[AccessRule, ...] = Field((), description="The rules.")
+
+
+class QuarantineSettings(_Table):
+    """`[quarantine]`: when a plugin is taken out of service while the server runs, and when it is tried again."""
+
+    failures: Annotated[int, Field(ge=0)] = Field(
+        10, description="Calls that fail by the plugin's fault, or run out of time, within the window; 0: never."
+    )
+    ratio: float = Field(0.5, gt=0, le=1, description="The least part of the plugin's calls that these are.")
+    blocked: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Seconds within the window for which the plugin has held the event loop; 0: never."
+    )
+    window: Seconds = Field(30.0, description="Seconds of the window.")
+    retry: Seconds = Field(5.0, description="Seconds until the first trial call; doubled after each trial that fails.")
+    max_retry: Seconds = Field(300.0, description="Seconds between two trials at the most.")
+    trials: Count = Field(3, description="Calls that have to go well, one after the other, to let it back in.")
+
+
+class BulkheadRule(_Table):
+    """`[[bulkhead.rules]]`: how many calls of some functions run at once; of several the first that matches."""
+
+    functions: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        min_length=1, description="Patterns of functions, such as api.reports.*; each function counts for itself."
+    )
+    calls: Count = Field(description="Calls of one function, streams among them, that run at once.")
+    queue: Annotated[int, Field(ge=0)] = Field(0, description="Calls that may wait for one of these to end.")
+
+
+class BulkheadSettings(_Table):
+    """`[bulkhead]`: how many calls run at once, so that one plugin does not take what all need."""
+
+    plugin_calls: Count = Field(1000, description="Calls of one plugin, without streams, that run at once.")
+    plugin_queue: Annotated[int, Field(ge=0)] = Field(
+        1000, description="Calls of one plugin that may wait for one of these to end."
+    )
+    rules: tuple[BulkheadRule, ...] = Field((), description="Limits of single functions.")
+
+
 class PluginSettings(BaseModel):
     """`[plugins]`: which plugins are in service; `[plugins.<name>]` is a plugin's own table."""
 
@@ -165,6 +229,9 @@ class Settings(BaseSettings):
     server: ServerSettings = Field(default_factory=ServerSettings)
     limits: Limits = Field(default_factory=Limits)
     plugins: PluginSettings = Field(default_factory=PluginSettings)
+    access: AccessSettings = Field(default_factory=AccessSettings)
+    quarantine: QuarantineSettings = Field(default_factory=QuarantineSettings)
+    bulkhead: BulkheadSettings = Field(default_factory=BulkheadSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     _file: Path | None = PrivateAttr(None)

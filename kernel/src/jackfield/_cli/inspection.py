@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from packaging.utils import canonicalize_name
 
-from jackfield import _manifest, _plugins
+from jackfield import _manifest, _plugins, _selection
 from jackfield._errors import PluginError
 from jackfield._host import FunctionInfo, PluginInfo
 from jackfield._manifest import Found
@@ -78,7 +78,7 @@ def inspect(
     # What the kernel would log is what this returns.
     logging.getLogger("jackfield").addHandler(logging.NullHandler())
     found = _manifest.discover() if found is None else found
-    plugins, faults = _plugins.select(found, settings.plugins, version("jackfield"))
+    plugins, faults = _selection.select(found, settings.plugins, version("jackfield"))
     served: dict[str, list[FunctionInfo]] = {}
     tables: dict[str, Mapping[str, Any]] = {}
     if load:

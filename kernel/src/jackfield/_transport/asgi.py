@@ -19,7 +19,7 @@ from jackfield._transport.engine import Engine
 from jackfield._transport.message import Message
 from jackfield._transport.peer import Peer
 from jackfield._transport.request import Request, Transport
-from jackfield._transport.wire import Reader
+from jackfield._transport.wire import Reader, Traffic
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Event: TypeAlias = MutableMapping[str, Any]
@@ -75,13 +75,15 @@ class AsgiWire:
         send: The server's channel.
         abort: Cuts the connection off, if the server can.
         max_size: Bytes of one message; a host may take more.
+        traffic: What counts the bytes that it sends.
     """
 
-    def __init__(self, send: Send, abort: Callable[[], None] | None, max_size: int) -> None:
+    def __init__(self, send: Send, abort: Callable[[], None] | None, max_size: int, traffic: Traffic) -> None:
         self.reader: Reader
         self._send = send
         self._abort = abort
         self._max_size = max_size
+        self._traffic = traffic
         self._out: deque[tuple[int, Event]] = deque()
         self._size = 0
         self._writer: asyncio.Task[None] | None = None
@@ -152,6 +154,7 @@ class AsgiWire:
                 size, event = self._out.popleft()
                 await self._send(event)
                 self._size -= size
+                self._traffic.sent += size
                 if self._size <= WATERLINE:
                     self.reader.resumed()
         except Exception:  # noqa: BLE001 - where the connection is gone, servers raise what they like
@@ -178,6 +181,8 @@ async def _http(
         refused.headers.update(cors)
         raise
     if body is not None:
+        if method == "GET":
+            engine.traffic.sent += len(body)
         await _respond(send, 200, body, _TEXT, cors)
 
 
@@ -257,7 +262,7 @@ async def _websocket(engine: Engine, scope: Scope, request: Request, receive: Re
     attach = engine.admit_websocket(request)
     await receive()
     await send({"type": "websocket.accept"})
-    wire = AsgiWire(send, scope.get("extensions", {}).get(ABORT), engine.limits.message_size)
+    wire = AsgiWire(send, scope.get("extensions", {}).get(ABORT), engine.limits.message_size, engine.traffic)
     wire.reader = attach(wire)
     await wire.read(receive)
 

@@ -32,6 +32,7 @@ from jackfield._transport.namespaces import Namespaces
 from jackfield._transport.packet import Ack, PacketError
 from jackfield._transport.peer import Peer
 from jackfield._transport.rooms import LocalDelivery, local
+from jackfield._transport.wire import Traffic
 
 _DISCONNECT: Final = b"41"
 _FAREWELL: Final = 1.0
@@ -150,6 +151,11 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         raise NotImplementedError("the admin page instruments engineio's sessions, and this server has its own")
 
     # What links ask.
+
+    @property
+    def traffic(self) -> Traffic:
+        """What counts the bytes of messages."""
+        return self.eio.traffic
 
     async def admit(self, link: Link, handshake: Handshake) -> Session:
         """Return the session of a client that may come in, or raise the `CallError` that it is told."""

@@ -174,6 +174,7 @@ class Door:
             self._outbox,
             attach,
             self._connections,
+            engine.traffic,
             max_size=limits.message_size,
             max_fragments=limits.fragments,
         )

@@ -19,7 +19,7 @@ from jackfield._transport.eio import Machine, Phase, Refused, Terms
 from jackfield._transport.peer import SERVER_CLOSED, Peer
 from jackfield._transport.request import Request
 from jackfield._transport.upgrade import Candidate
-from jackfield._transport.wire import Reader, Receiver, Wire
+from jackfield._transport.wire import Reader, Receiver, Traffic, Wire
 
 _RETRY_AFTER: Final = "5"
 _FAREWELL: Final = 2.0
@@ -37,6 +37,7 @@ class Engine:
 
     Attributes:
         sockets: The sessions by their ids.
+        traffic: What counts the bytes of messages.
         receiver: Makes who is told what the client of a new session says; whoever builds the engine sets it.
     """
 
@@ -48,6 +49,7 @@ class Engine:
         self.settings = settings
         self.limits = limits
         self.sockets: dict[str, Peer] = {}
+        self.traffic = Traffic()
         self.receiver: Callable[[Peer], Receiver]
         self._terms = Terms(settings.ping_interval, settings.ping_timeout, limits.message_size)
         self._origins = frozenset(settings.cors_origins)
@@ -126,6 +128,11 @@ class Engine:
             return lambda wire: self.open(request, wire)
         peer = self.session(sid, request)
         return lambda wire: Candidate(peer, wire)
+
+    def connections(self) -> dict[str, int]:
+        """Return how many sessions there are, by what carries them."""
+        websockets = sum(peer.wire is not None for peer in self.sockets.values())
+        return {"websocket": websockets, "polling": len(self.sockets) - websockets}
 
     def settled(self, peer: Peer) -> None:
         """Take note that a client has come to stay."""

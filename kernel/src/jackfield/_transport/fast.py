@@ -20,7 +20,7 @@ from jackfield._transport.message import (
     close_frame,
     text_frame,
 )
-from jackfield._transport.wire import PROTOCOL_ERROR, Reader, Wire
+from jackfield._transport.wire import PROTOCOL_ERROR, Reader, Traffic, Wire
 
 RESTART: Final = 1012
 TOO_LARGE: Final = 1009
@@ -76,6 +76,7 @@ class FastWire(WSListener):
         outbox: What flushes it.
         attach: Tells who reads it, once it is open.
         connections: Where it registers for the shutdown.
+        traffic: What counts the bytes that it sends.
         max_size: Bytes of one message, in however many frames.
         max_fragments: Frames of one message.
     """
@@ -95,6 +96,7 @@ class FastWire(WSListener):
         "_raw",
         "_text_parts",
         "_timer",
+        "_traffic",
         "reader",
     )
 
@@ -104,6 +106,7 @@ class FastWire(WSListener):
         outbox: Outbox,
         attach: Attach,
         connections: set[Any],
+        traffic: Traffic,
         *,
         max_size: int,
         max_fragments: int,
@@ -112,6 +115,7 @@ class FastWire(WSListener):
         self._outbox = outbox
         self._attach = attach
         self._connections = connections
+        self._traffic = traffic
         self._max_size = max_size
         self._max_fragments = max_fragments
         self._loop = asyncio.get_running_loop()
@@ -277,8 +281,11 @@ class FastWire(WSListener):
         if out:
             if not self._closing:
                 if self._bulk and self._gathers:
+                    self._traffic.sent += sum(map(len, out))
                     self._raw.writelines(out)
                 else:
-                    self._raw.write(b"".join(out) if len(out) > 1 else out[0])
+                    data = b"".join(out) if len(out) > 1 else out[0]
+                    self._traffic.sent += len(data)
+                    self._raw.write(data)
             out.clear()
             self._bulk = 0

@@ -23,8 +23,8 @@ from jackfield._transport.packet import (
     Unreadable,
     refused,
 )
-from jackfield._transport.peer import CLIENT_LEFT, Peer
-from jackfield._transport.wire import PROTOCOL_ERROR
+from jackfield._transport.peer import CLIENT_LEFT, SERVER_CLOSED, Peer
+from jackfield._transport.wire import PROTOCOL_ERROR, Traffic
 
 NAMESPACE: Final = "/"
 _MAX_REFUSALS: Final = 3
@@ -35,6 +35,10 @@ class Host(Protocol):
     """What a link needs of the Socket.IO server."""
 
     limits: Limits
+
+    @property
+    def traffic(self) -> Traffic:
+        """What counts the bytes of messages."""
 
     async def admit(self, link: Link, handshake: Handshake) -> Session:
         """Return the session of a client that may come in, or raise the `CallError` that it is told."""
@@ -100,6 +104,7 @@ class Link:
         "_host",
         "_refusals",
         "_timer",
+        "_traffic",
         "peer",
         "session",
         "sid",
@@ -110,6 +115,7 @@ class Link:
         self.sid = ""
         self.session: Session | None = None
         self._host = host
+        self._traffic = host.traffic
         self._decoder = Decoder(host.limits.depth, host.limits.message_size)
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -133,6 +139,10 @@ class Link:
     def abort(self, why: str) -> None:
         """End the connection of a client that does what no client should."""
         self.peer.fault(why)
+
+    def close(self, code: int, why: str) -> None:
+        """End the connection with a close code of the websocket."""
+        self.peer.close(SERVER_CLOSED, code, why)
 
     def emit(self, event: str, payload: Json) -> None:
         """Send an event with one argument."""
@@ -170,6 +180,7 @@ class Link:
 
     def text(self, data: bytes) -> None:
         """Take a message's text."""
+        self._traffic.received += len(data)
         session = self.session
         if session is not None and self._decoder.event(data, session.receive):
             return
@@ -180,6 +191,7 @@ class Link:
 
     def buffer(self, data: bytes) -> None:
         """Take a Buffer."""
+        self._traffic.received += len(data)
         try:
             self._take(self._decoder.buffer(data), len(data))
         except PacketError as error:

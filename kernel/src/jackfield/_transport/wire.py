@@ -10,6 +10,21 @@ NORMAL: Final = 1000
 PROTOCOL_ERROR: Final = 1008
 
 
+class Traffic:
+    """Bytes of messages since the start.
+
+    Attributes:
+        received: From clients.
+        sent: To clients.
+    """
+
+    __slots__ = ("received", "sent")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.sent = 0
+
+
 class Wire(Protocol):
     """A websocket, whoever reads and writes it. It tells its `reader` what comes."""
 
