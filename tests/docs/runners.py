@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import re
 import shlex
+import shutil
 import tomllib
 from collections.abc import Callable
 from typing import Final
@@ -101,10 +102,12 @@ def _console(block: Block, stage: Stage) -> None:
             if missing := missing_for_node():
                 raise Left(missing)
             stage.link_node_modules()
+        if command.startswith("curl ") and shutil.which("curl") is None:
+            raise Left("there is no curl")
         if re.fullmatch(r"jackfield serve\b[^;|&]*", command):
             came, _ = stage.serve(command)
         else:
-            if re.match(r"(?:jackfield call|python|node)\b", command):
+            if re.match(r"(?:jackfield call|python|node|curl)\b", command):
                 assert stage.url
             came = stage.run(command)
         _compare(shown, came, command)

@@ -19,6 +19,7 @@ from jackfield._hooks import Observer, Proceed, hookimpl
 from jackfield._host import FunctionInfo, Kernel, PluginInfo, PluginStats, Stats
 from jackfield._identity import Handshake, Principal
 from jackfield._json import Value
+from jackfield._route import Route
 from jackfield._service import Service
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "PluginStats",
     "Principal",
     "Proceed",
+    "Route",
     "Service",
     "Stats",
     "Value",

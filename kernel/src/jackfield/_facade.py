@@ -11,6 +11,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import pluggy
@@ -22,6 +23,7 @@ from jackfield._errors import PluginError, StartError
 from jackfield._hooks import Observer, Proceed
 from jackfield._host import FunctionInfo, Kernel
 from jackfield._identity import Handshake, Principal
+from jackfield._route import Route
 from jackfield._service import Service
 
 
@@ -174,6 +176,18 @@ class Hooks:
             raise StartError(faults)
         return found[0] if found else None
 
+    def http(self, kernel: Kernel, settings: BaseModel | None) -> dict[str, Route]:
+        """Ask the one plugin for its routes."""
+        return {
+            path: route
+            for ask in self["jackfield_http"]
+            for path, route in _routes(ask(kernel=kernel, settings=settings)).items()
+        }
+
+    def health(self, kernel: Kernel) -> list[tuple[str, Callable[[], Any]]]:
+        """Return what tells how plugins are: each plugin's name and its coroutine function."""
+        return [(ask.plugin, partial(ask, kernel=kernel)) for ask in self["jackfield_health"]]
+
     @property
     def authenticates(self) -> bool:
         """Whether any plugin says who is connecting."""
@@ -253,6 +267,17 @@ def _sequence(services: object) -> Sequence[Service]:
     if not isinstance(services, list | tuple) or not all(isinstance(s, Service) for s in services):
         raise PluginError(f"jackfield_services must return a list of Service objects, not {services!r:.100}")
     return services
+
+
+def _routes(found: object) -> dict[str, Route]:
+    routes = {} if found is None else found
+    if not isinstance(routes, Mapping) or not all(isinstance(path, str) for path in routes):
+        raise PluginError(f"jackfield_http must return a mapping from paths to ASGI applications, not {found!r:.100}")
+    made = {path: app if isinstance(app, Route) else Route(app) for path, app in routes.items()}
+    for path, route in made.items():
+        if not callable(route.app):
+            raise PluginError(f"jackfield_http must return ASGI applications, and {path} is {route.app!r:.100}")
+    return made
 
 
 def _explain(plugin: object, error: pluggy.PluginValidationError) -> str:

@@ -11,7 +11,7 @@ after them, each in that same order. Wrappers are not supported; to wrap calls t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
 
 import pluggy
@@ -21,6 +21,7 @@ from jackfield._call import Call, Client
 from jackfield._errors import CallError
 from jackfield._host import FunctionInfo, Kernel
 from jackfield._identity import Handshake, Principal
+from jackfield._route import AsgiApp, Route
 from jackfield._service import Service
 
 PROJECT: Final = "jackfield"
@@ -128,6 +129,38 @@ def jackfield_client_manager() -> object:
     When: once, after all `jackfield_startup` and before clients come. At most one plugin may return one that is not
     None. A second one, something else, or an exception keeps the server from starting: alone it would reach only
     its own clients, and nobody would notice.
+    """
+    raise AssertionError
+
+
+@hookspec
+def jackfield_http(kernel: Kernel, settings: Any) -> Mapping[str, AsgiApp | Route]:
+    """Return what the plugin serves over plain HTTP: ASGI applications, each under a path such as `/metrics`.
+
+    An application serves its path and all below it, as one that is mounted there: `root_path` is set. It is for the
+    operator: on the listener of `server.admin`, or where that is not set for clients of this machine; to others the
+    path is not there. `jackfield.Route(app, public=True)` is for everybody, on every listener.
+
+    When: once, after all `jackfield_startup` and before clients come. A path that is taken, by the Socket.IO endpoint,
+    the server's health or an earlier plugin, is logged and left out; so are all of a plugin whose hook raises.
+    What an application raises is logged, and answered with 500.
+
+    Args:
+        kernel: As for `jackfield_startup`.
+        settings: As for `jackfield_services`.
+    """
+    raise AssertionError
+
+
+@hookspec
+async def jackfield_health(kernel: Kernel) -> str | None:
+    """Tell how the plugin is: None or a line of text where it is well; raise where it is not.
+
+    When: when somebody asks for `/readyz`, once a second at the most; all plugins side by side. An exception, or more
+    than a second, makes the server unready until the next time. Only operators see the texts.
+
+    Args:
+        kernel: As for `jackfield_startup`.
     """
     raise AssertionError
 

@@ -15,6 +15,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Final
 
@@ -25,6 +26,7 @@ from jackfield._dispatch import Dispatcher
 from jackfield._errors import CallError, Code, StartError
 from jackfield._facade import Hooks
 from jackfield._guard import blocking_limit, end_stop
+from jackfield._health import Health, faults
 from jackfield._host import FunctionInfo, Items, PluginInfo, Stats
 from jackfield._identity import Principal
 from jackfield._inside import Inside
@@ -38,6 +40,7 @@ from jackfield._transport.asgi import Application
 from jackfield._transport.border import Border
 from jackfield._transport.listener import listening
 from jackfield._transport.peer import SERVER_CLOSED
+from jackfield._transport.routes import Routes, administered
 from jackfield._transport.server import HttpServer
 
 PROTOCOL_VERSION: Final = 1
@@ -71,14 +74,16 @@ class JackfieldKernel:
         self.version = version("jackfield")
         self.protocol = PROTOCOL_VERSION
         found = _manifest.discover() if found is None else found
-        self._plugins, faults = _selection.select(found, settings.plugins, self.version)
-        if faults:
-            raise StartError(faults)
+        self._plugins, problems = _selection.select(found, settings.plugins, self.version)
+        if problems:
+            raise StartError(problems)
         self._dispatcher: Dispatcher | None = None
+        self.health = Health(self._plugins, settings.plugins.required)
+        self._routes = Routes(settings.server, self.health)
         self._border = Border(settings.server, settings.limits)
         self._stop = asyncio.Event()
         self._now = asyncio.Event()
-        self.url = ""
+        self.url = self.admin_url = ""
 
     @property
     def limits(self) -> Mapping[str, int | float]:
@@ -148,10 +153,10 @@ class JackfieldKernel:
         """Import and check the plugins that may be; in the main thread, outside any event loop.
 
         Raises:
-            StartError: `plugins.strict` is set, and some plugin has a fault.
+            StartError: A plugin has a fault, and `plugins.strict` is set, or `plugins.required` names it.
         """
         _plugins.load_all(self._plugins, self.settings)
-        self._check_strict()
+        self._check_plugins()
 
     def stop(self) -> None:
         """Ask the server to drain and end; asked twice, it does not wait for calls that run."""
@@ -161,20 +166,25 @@ class JackfieldKernel:
         """Listen, and serve until `stop` is called, or SIGTERM or SIGINT comes; the event loop is the server's own.
 
         Args:
-            ready: Called when clients can connect; `url` is set then.
+            ready: Called when clients can connect; `url` and `admin_url` are set then.
             fd: The descriptor of a socket to listen on, in the place of what the settings say.
 
         Raises:
-            StartError: The server cannot listen, or `plugins.strict` is set and a plugin did not start.
+            StartError: The server cannot listen, or a plugin did not start that has to.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         with listening(self.settings.server, fd) as listener:
-            server = HttpServer(self.settings.server, self.settings.limits, self._border.eio, listener=listener)
+            settings, limits = self.settings.server, self.settings.limits
+            beside = self._routes.at("main" if settings.admin else "both")
+            server = HttpServer(settings, limits, self._border.eio, listener=listener, beside=beside)
             self.url = server.url
             try:
-                async with self._in_service(server.stop, _any_task):
+                async with (
+                    administered(settings, limits, self._routes) as self.admin_url,
+                    self._in_service(server.stop, _any_task),
+                ):
                     await server.start()
                     _spare_the_collector()
                     ready()
@@ -185,14 +195,14 @@ class JackfieldKernel:
                 await self._cancel_leftovers()
 
     def endpoint(self) -> Application:
-        """Return the Socket.IO endpoint, for a host that listens itself; it serves while `attached` does."""
-        return Application([self._border.eio])
+        """Return all that the server serves, for a host that listens itself; it serves while `attached` does."""
+        return Application([self._border.eio], self._routes.at("both"))
 
     def attached(self) -> AbstractAsyncContextManager[None]:
         """Be in service while a block runs, in an event loop whose signals and other tasks are the host's.
 
         Raises:
-            StartError: `plugins.strict` is set and a plugin did not start.
+            StartError: A plugin did not start that has to.
         """
         return self._in_service(self._hang_up, _own_task)
 
@@ -206,10 +216,12 @@ class JackfieldKernel:
         """
         try:
             await _life.start(self._plugins, self, self.settings.server.start_timeout)
-            self._check_strict()
+            self._check_plugins()
             self._dispatcher = dispatcher = self._freeze()
             self._border.serve(dispatcher)
+            self.health.unfit = None
             yield
+            self.health.unfit = "the server is going away"
             log.info("draining: %g s for the calls that run", self.settings.server.drain_timeout)
             with blocking_limit(self.settings.server.stop_timeout, whose, end_stop):
                 await self._drain(dispatcher)
@@ -219,6 +231,7 @@ class JackfieldKernel:
                     log.warning("a call of %s did not end and is abandoned", event)
         finally:
             await self._border.shutdown()
+            self._routes.unmount()
             await _life.stop(self._plugins, self, self.settings.server.stop_timeout, whose)
 
     async def _hang_up(self) -> None:
@@ -232,6 +245,9 @@ class JackfieldKernel:
         hooks = Hooks([(plugin.name, plugin.object) for plugin in in_service], observers, abstaining)
         if (found := hooks.client_manager()) is not None:
             self._border.use(*found)
+        self.health.listen_to(hooks.health(self))
+        for plugin in in_service:
+            self._routes.mount(plugin.name, partial(plugin.hooks.http, self, plugin.settings))
         rules = Rules(self.settings.access.rules, authenticated=hooks.authenticates)
         closed = self._closed()
         if rules.need_scopes and not hooks.authenticates and closed is None:
@@ -280,15 +296,9 @@ class JackfieldKernel:
             for task in stuck:
                 log.warning("the task %s does not end and is abandoned", task.get_name())
 
-    def _check_strict(self) -> None:
-        if self.settings.plugins.strict:
-            faults = [
-                f"plugin {info.name} is {info.state}: {info.reason}"
-                for info in self.plugins()
-                if info.state in (State.QUARANTINED, State.REFUSED) and info.kind != "NotListed"
-            ]
-            if faults:
-                raise StartError(faults)
+    def _check_plugins(self) -> None:
+        if found := faults(self._plugins, self.settings.plugins):
+            raise StartError(found)
 
 
 def _spare_the_collector() -> None:

@@ -26,9 +26,9 @@ def select(found: Sequence[Found], settings: PluginSettings, kernel_version: str
     for one in found:
         plugin = Plugin(one.manifest)
         plugins.append(plugin)
-        if _named(one.manifest, settings.disabled):
+        if named(one.manifest, settings.disabled):
             plugin.state = State.DISABLED
-        elif settings.policy == "listed" and not _named(one.manifest, settings.enabled):
+        elif settings.policy == "listed" and not named(one.manifest, settings.enabled):
             plugin.refuse(
                 PluginError(
                     "it is not on the list",
@@ -44,7 +44,8 @@ def select(found: Sequence[Found], settings: PluginSettings, kernel_version: str
     return plugins, faults
 
 
-def _named(manifest: Manifest, names: Iterable[str]) -> bool:
+def named(manifest: Manifest, names: Iterable[str]) -> bool:
+    """Tell whether one of the names is the plugin's; a name may have the distribution before it."""
     return any(name in (manifest.name, manifest.qualified) for name in names)
 
 
@@ -60,13 +61,11 @@ def _incompatible(manifest: Manifest, kernel_version: str) -> str | None:
 def _missing(plugins: Sequence[Plugin], settings: PluginSettings) -> list[str]:
     installed = sorted({plugin.name for plugin in plugins})
     faults = []
-    for name in settings.enabled:
-        if not any(_named(plugin.manifest, [name]) for plugin in plugins):
+    for key, name in [(k, name) for k in ("enabled", "required") for name in getattr(settings, k)]:
+        if not any(named(plugin.manifest, [name]) for plugin in plugins):
             nearest = difflib.get_close_matches(name, installed, n=1)
-            faults.append(
-                f"plugins.enabled: no plugin {name!r} is installed"
-                + (f"; did you mean {nearest[0]!r}?" if nearest else "")
-            )
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            faults.append(f"plugins.{key}: no plugin {name!r} is installed{hint}")
     faults += [unknown_key(f"plugins.{table}", installed) for table in settings.tables if table not in installed]
     return faults
 

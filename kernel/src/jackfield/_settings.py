@@ -30,8 +30,9 @@ from jackfield._codec import Bounds
 from jackfield._service import read_scopes
 
 PREFIX: Final = "JACKFIELD_"
-RESERVED_NAMES: Final = frozenset({"policy", "enabled", "disabled", "strict"})
+RESERVED_NAMES: Final = frozenset({"policy", "enabled", "disabled", "required", "strict"})
 """Keys of the table `[plugins]`, which therefore name no plugin."""
+_HOST_AND_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]*)):(\d{1,5})", re.ASCII)
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0)]
 Bytes: TypeAlias = Annotated[int, Field(gt=0)]
@@ -54,6 +55,11 @@ class ServerSettings(_Table):
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 or :: for all.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     unix: File = Field(None, description="Unix socket to listen on, in the place of host and port.")
+    admin: str = Field(
+        "",
+        description="Address and port of the operator's own listener, such as 127.0.0.1:9000, [::1]:9000, or :9000 for "
+        "all addresses; none if empty.",
+    )
     tls_certificate: File = Field(None, description="PEM file of the certificate and its chain; serves TLS.")
     tls_key: File = Field(None, description="PEM file of the certificate's key, where it is a file of its own.")
     path: str = Field("/socket.io", description="Path of the Socket.IO endpoint.")
@@ -79,6 +85,20 @@ class ServerSettings(_Table):
         if self.tls_key is not None and self.tls_certificate is None:
             raise ValueError("tls_key needs tls_certificate")
         return self
+
+    @field_validator("admin")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        found = _HOST_AND_PORT.fullmatch(value)
+        if value and (found is None or int(found[3]) > 65535):
+            raise ValueError("an address and a port are needed, such as 127.0.0.1:9000, [::1]:9000 or :9000")
+        return value
+
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """Address, empty for all, and port of the admin listener, if there is to be one."""
+        found = _HOST_AND_PORT.fullmatch(self.admin)
+        return None if found is None else (found[1] or found[2], int(found[3]))
 
     @field_validator("path")
     @classmethod
@@ -201,6 +221,9 @@ class PluginSettings(BaseModel):
     policy: Literal["all", "listed"] = Field("all", description="Whether plugins must be listed in `enabled`.")
     enabled: tuple[str, ...] = Field((), description="Plugins in service: names, or distribution:name.")
     disabled: tuple[str, ...] = Field((), description="Plugins not in service; wins over `enabled`.")
+    required: tuple[str, ...] = Field(
+        (), description="Plugins that must be in service for the server to start and to be ready; as in `enabled`."
+    )
     strict: bool = Field(False, description="Whether a plugin with a fault keeps the server from starting.")
 
     @property

@@ -79,7 +79,14 @@ def _serve(settings: Settings, fd: int | None, announcement: _Announcement) -> N
     live = implementations(settings.server.websocket)
     run(
         kernel,
-        lambda: announcement({"url": kernel.url, **live, "plugins": [asdict(info) for info in kernel.plugins()]}),
+        lambda: announcement(
+            {
+                "url": kernel.url,
+                "admin": kernel.admin_url,
+                **live,
+                "plugins": [asdict(info) for info in kernel.plugins()],
+            }
+        ),
         fd,
     )
 
@@ -97,6 +104,13 @@ def _supervise(settings: Settings, fd: int | None, config: Path | None, announce
                 f"--workers {workers}: the requests of a client that polls would meet a different worker each time; "
                 'set server.transports = ["websocket"], or run one server for each port behind a proxy that keeps '
                 "each client with one of them"
+            ]
+        )
+    if workers > 1 and settings.server.admin:
+        raise StartError(
+            [
+                f"--workers {workers} and server.admin: health and metrics are those of one process, and nobody could "
+                "tell whose the listener shows; run one server for each port behind a proxy, or leave server.admin out"
             ]
         )
     with listening(settings.server, fd) as listener:
@@ -156,6 +170,8 @@ class _Announcement:
         file = self._settings.file
         source = str(file) if file else "defaults (`jackfield config init` writes a file)"
         click.echo(f"  config    {source}")
+        if said["admin"]:
+            click.echo(f"  admin     {said['admin']}")
         click.echo(f"  ready     {click.style(said['url'], bold=True)}   (Ctrl+C stops)")
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from jackfield._route import AsgiApp
 from jackfield._settings import Limits
 from jackfield._transport import eio
 from jackfield._transport.backlog import WATERLINE
@@ -33,8 +34,10 @@ _TOO_LARGE: Final = 1009
 _GOODBYE: Final = 2.0
 _SLOWEST: Final = 1000
 """Bytes a second that the body of a request must bring, once its time is up."""
-_TEXT: Final = "text/plain; charset=UTF-8"
+TEXT: Final = "text/plain; charset=UTF-8"
 _JSON: Final = "application/json"
+
+NOTHING_HERE: Final = Refused(404, 3, "Nothing here: connect with a Socket.IO client")
 
 
 class Application:
@@ -42,21 +45,25 @@ class Application:
 
     Args:
         engines: The Engine.IO servers, each on the path of its own settings.
+        beside: Serves all other paths; without it they are 404.
     """
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
+    def __init__(self, engines: Sequence[Engine], beside: AsgiApp | None = None) -> None:
         self._engines = {engine.settings.path: engine for engine in engines}
+        self._beside = beside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request; what is not for the endpoint is 404."""
+        """Serve a request."""
         if scope["type"] not in ("http", "websocket"):
             return
-        path = _path(scope)
-        request = _request(scope)
-        engine = self._engines.get(path)
+        engine = self._engines.get(split(scope)[1].rstrip("/"))
         if engine is None:
-            await _answer(scope, send, Refused(404, 3, "Nothing here: connect with a Socket.IO client"))
+            if self._beside is None:
+                await answer(scope, send, NOTHING_HERE)
+            else:
+                await self._beside(scope, receive, send)
             return
+        request = _request(scope)
         try:
             cors = engine.cors_headers(request.headers.get("origin"))
             if scope["type"] == "websocket":
@@ -65,7 +72,7 @@ class Application:
                 await _http(engine, scope["method"], request, cors, receive, send)
         except Refused as refused:
             engine.refused(str(refused))
-            await _answer(scope, send, refused)
+            await answer(scope, send, refused)
 
 
 class AsgiWire:
@@ -173,7 +180,7 @@ async def _http(
     engine: Engine, method: str, request: Request, cors: Mapping[str, str], receive: Receive, send: Send
 ) -> None:
     if method == "OPTIONS":
-        await _respond(send, 200, b"", _TEXT, {**cors, **_preflight(request)})
+        await respond(send, 200, b"", TEXT, {**cors, **_preflight(request)})
         return
     try:
         body = await _polling(engine, method, request, receive)
@@ -183,7 +190,7 @@ async def _http(
     if body is not None:
         if method == "GET":
             engine.traffic.sent += len(body)
-        await _respond(send, 200, body, _TEXT, cors)
+        await respond(send, 200, body, TEXT, cors)
 
 
 async def _polling(engine: Engine, method: str, request: Request, receive: Receive) -> bytes | None:
@@ -267,10 +274,10 @@ async def _websocket(engine: Engine, scope: Scope, request: Request, receive: Re
     await wire.read(receive)
 
 
-def _path(scope: Scope) -> str:
-    """Return the path below the one where the application is mounted; some hosts have taken that off already."""
+def split(scope: Scope) -> tuple[str, str]:
+    """Return where the application is mounted, and the path below that; some hosts have taken the first off already."""
     path, root = str(scope["path"]), str(scope.get("root_path", "")).rstrip("/")
-    return (path.removeprefix(root) if path.startswith(f"{root}/") else path).rstrip("/")
+    return root, path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
 def _request(scope: Scope) -> Request:
@@ -300,18 +307,20 @@ async def _hung_up(receive: Receive) -> None:
         pass
 
 
-async def _answer(scope: Scope, send: Send, refused: Refused) -> None:
+async def answer(scope: Scope, send: Send, refused: Refused) -> None:
+    """Answer a request that is not served."""
     if scope["type"] == "http":
-        await _respond(send, refused.status, refused.body, _JSON, refused.headers)
+        await respond(send, refused.status, refused.body, _JSON, refused.headers)
     elif "websocket.http.response" in scope.get("extensions", {}):
-        await _respond(send, refused.status, refused.body, _JSON, refused.headers, prefix="websocket.")
+        await respond(send, refused.status, refused.body, _JSON, refused.headers, prefix="websocket.")
     else:
         await send({"type": "websocket.close", "code": 1008})
 
 
-async def _respond(
+async def respond(
     send: Send, status: int, body: bytes, kind: str, headers: Mapping[str, str], prefix: str = ""
 ) -> None:
+    """Answer a request, with what no cache is to keep."""
     lines = {"content-type": kind, "content-length": str(len(body)), "cache-control": "no-store", **headers}
     await send(
         {

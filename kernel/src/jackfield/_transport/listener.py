@@ -45,9 +45,9 @@ def listen(settings: ServerSettings) -> socket.socket:
     Raises:
         StartError: It cannot be.
     """
-    listener = _listen_tcp(settings) if settings.unix is None else _listen_unix(settings.unix)
-    listener.setblocking(False)
-    return listener
+    if settings.unix is not None:
+        return _listen_unix(settings.unix)
+    return listen_tcp(settings.host, settings.port, "server.host, server.port")
 
 
 def address(listener: socket.socket, *, tls: bool) -> str:
@@ -71,23 +71,35 @@ def _handed_over(fd: int) -> socket.socket:
     return listener
 
 
-def _listen_tcp(settings: ServerSettings) -> socket.socket:
-    where = f"{settings.host}:{settings.port}"
+def listen_tcp(host: str, port: int, setting: str) -> socket.socket:
+    """Return a socket that is bound to a port.
+
+    Args:
+        host: The address or name; all addresses if empty.
+        port: The port; 0 for a free one.
+        setting: What says so.
+
+    Raises:
+        StartError: It cannot be.
+    """
+    where = f"{host}:{port}"
+    host = host or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")  # noqa: S104 - that is what was asked for
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise StartError([f"cannot listen on {where}: {error.strerror} (server.host)"]) from None
+        raise StartError([f"cannot listen on {where}: {error.strerror} ({setting.partition(',')[0]})"]) from None
     family, _, _, _, bound = found[0]
     try:
         listener = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:  # a family that this machine does not have
-        raise StartError([f"cannot listen on {where}: {error.strerror} (server.host)"]) from None
+        raise StartError([f"cannot listen on {where}: {error.strerror} ({setting.partition(',')[0]})"]) from None
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(bound)
     except OSError as error:
         listener.close()
-        raise StartError([f"cannot listen on {where}: {error.strerror} (server.host, server.port)"]) from None
+        raise StartError([f"cannot listen on {where}: {error.strerror} ({setting})"]) from None
+    listener.setblocking(False)
     return listener
 
 
@@ -99,6 +111,7 @@ def _listen_unix(path: Path) -> socket.socket:
     except OSError as error:
         listener.close()
         raise StartError([f"cannot listen on {path}: {error.strerror or error} (server.unix)"]) from None
+    listener.setblocking(False)
     return listener
 
 

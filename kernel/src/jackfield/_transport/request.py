@@ -43,7 +43,7 @@ class Request:
     def headers(self) -> Mapping[str, str]:
         """The headers by their names in lower case; of one that came twice, the last."""
         pairs = (line.partition(b":") for line in self._headers.split(b"\n") if line)
-        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, _, value in pairs}
+        return read_headers((name, value) for name, _, value in pairs)
 
     def speaks_for(self, first: Request) -> bool:
         """Tell whether it shows the credentials that the session's first request showed."""
@@ -53,3 +53,8 @@ class Request:
     def _credentials(self) -> bytes | None:
         value = self.headers.get("authorization")
         return None if value is None else hashlib.sha256(value.encode()).digest()
+
+
+def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
+    """Return headers by their names in lower case; of one that came twice, the last."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}

@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from jackfield._errors import StartError
+from jackfield._route import AsgiApp
 from jackfield._settings import Limits, ServerSettings
 from jackfield._throttle import QUIET
 from jackfield._transport import http, tls
@@ -34,13 +35,19 @@ class HttpServer:
         limits: The limits of the protocol.
         engines: The Engine.IO servers, each on the path of its own settings.
         listener: A socket that listens already, in the place of one that the settings describe.
+        beside: Serves the paths that are no engine's.
 
     Raises:
         StartError: It cannot listen, or not with this certificate.
     """
 
     def __init__(
-        self, settings: ServerSettings, limits: Limits, *engines: Engine, listener: socket.socket | None = None
+        self,
+        settings: ServerSettings,
+        limits: Limits,
+        *engines: Engine,
+        listener: socket.socket | None = None,
+        beside: AsgiApp | None = None,
     ) -> None:
         logging.getLogger("uvicorn.error").addFilter(QUIET)
         self._settings = settings
@@ -50,7 +57,7 @@ class HttpServer:
         self._task: asyncio.Task[None] | None = None
         self._server = _Server(
             uvicorn.Config(
-                Application(engines),
+                Application(engines, beside),
                 interface="asgi3",
                 loop="none",
                 http=http.make_protocol(limits),
