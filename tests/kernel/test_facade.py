@@ -40,6 +40,8 @@ def test_the_hooks_are_those_that_are_documented() -> None:
         "jackfield_startup",
         "jackfield_shutdown",
         "jackfield_client_manager",
+        "jackfield_http",
+        "jackfield_health",
         "jackfield_authenticate",
         "jackfield_connect",
         "jackfield_disconnect",
@@ -88,6 +90,7 @@ def test_an_argument_that_the_hook_does_not_have() -> None:
 ASYNC = {
     "jackfield_startup",
     "jackfield_shutdown",
+    "jackfield_health",
     "jackfield_authenticate",
     "jackfield_connect",
     "jackfield_disconnect",
