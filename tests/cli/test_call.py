@@ -16,6 +16,7 @@ from typing import TypeAlias
 import pytest
 
 from tests.cli.shell import Hide, Invoke, Result, Shell
+from tests.support.installed import disabled
 from tests.support.plugins import write_plugin
 from tests.support.server import Server, environment, serving
 
@@ -346,7 +347,7 @@ def test_a_refused_connection_shows_why(shell: Shell, guarded: Server) -> None:
 
 def test_a_server_that_refuses_does_not_hinder_looking_around(shell: Shell, guarded: Server) -> None:
     """`functions` says that it was not let in, and finds out by itself."""
-    config, port = '[plugins]\ndisabled = ["demo", "files", "system"]', guarded.url.rpartition(":")[2]
+    config, port = disabled(), guarded.url.rpartition(":")[2]
     result = shell("functions", "--json", config=config, env={"JACKFIELD_SERVER__PORT": port})
     assert (result.status, result.json) == (0, [])
     assert result.err.startswith(f"{guarded.url} refuses the connection: unauthenticated: ")

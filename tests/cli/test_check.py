@@ -5,20 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.cli.shell import Invoke, Shell
+from tests.support.installed import INSTALLED, disabled
 from tests.support.plugins import write_plugin
 
 
 def test_all_is_well(shell: Shell, tmp_path: Path) -> None:
     """Without a fault the status is 0, and the last line says what there is; disabled plugins are no fault."""
     write_plugin(tmp_path, "away", "raise SystemExit")
-    result = shell("check", config='[plugins]\ndisabled = ["away"]\n', path=[tmp_path])
+    config = disabled("demo", "files", "system").replace("= [", '= ["away", ')
+    result = shell("check", config=config, path=[tmp_path])
     assert (result.status, result.err) == (0, "")
-    first, away, demo, files, system, last = result.out.splitlines()
+    first, away, demo, files, *out, system, last = result.out.splitlines()
     assert first == "✓  configuration  jackfield.toml"
-    assert away == "-  away 1.0       disabled"
-    assert demo.startswith("✓  demo 0.1.0     api.services.test, ")
-    assert files == "✓  files 0.1.0    api.files, 7 functions"
-    assert system.startswith("✓  system 0.1.0   api.system, ")
+    assert [row.split() for row in (away, *out)] == [
+        ["-", "away", "1.0", "disabled"],
+        *(["-", name, "0.1.0", "disabled"] for name in INSTALLED if name not in ("demo", "files", "system")),
+    ]
+    assert demo.split()[:4] == ["✓", "demo", "0.1.0", "api.services.test,"]
+    assert files.split() == ["✓", "files", "0.1.0", "api.files,", "7", "functions"]
+    assert system.split()[:4] == ["✓", "system", "0.1.0", "api.system,"]
     assert last.startswith("all is well: 3 plugins, ")
 
 
@@ -57,10 +62,7 @@ def test_a_folder_can_be_checked(shell: Shell, tmp_path: Path, broken: Path) -> 
         }
     ]
     assert {row["name"]: row["state"] for row in result.json["plugins"]} == {
-        "demo": "refused",
-        "files": "refused",
-        "neighbour": "refused",
-        "system": "refused",
+        **dict.fromkeys((*INSTALLED, "neighbour"), "refused"),
         "weather": "quarantined",
     }
 
@@ -96,7 +98,7 @@ def test_two_plugins_that_are_one_are_told(invoke: Invoke, tmp_path: Path) -> No
     """What a server would see when it has loaded both is seen although each is loaded apart."""
     write_plugin(tmp_path, "one", "")
     write_plugin(tmp_path, "two", "", target="plugin_one")
-    result = invoke("check", config='[plugins]\ndisabled = ["demo", "files", "system"]\n', path=[tmp_path])
+    result = invoke("check", config=disabled(), path=[tmp_path])
     assert result.status == 1
     assert [line for line in result.out.splitlines() if not line.startswith("-")] == [
         "✓  configuration  jackfield.toml",

@@ -10,6 +10,7 @@ import pytest
 from jackfield._configuration import load
 from jackfield._settings import Settings
 from tests.cli.shell import Invoke, Shell
+from tests.support.installed import INSTALLED, names
 from tests.support.plugins import write_plugin
 
 
@@ -17,18 +18,18 @@ def test_init_writes_what_a_server_can_read(shell: Shell, tmp_path: Path, broken
     """The file lists what is installed, and with every comment taken off a setting it says the default."""
     result = shell("config", "init", path=[broken])
     assert (result.status, result.err) == (0, "")
-    assert result.out == "wrote jackfield.toml with demo, files, neighbour, system, weather enabled\n"
+    assert result.out == f"wrote jackfield.toml with {', '.join(names('neighbour', 'weather'))} enabled\n"
     file = tmp_path / "jackfield.toml"
     written = load(file, environ={})
     assert written.plugins.policy == "listed"
-    assert written.plugins.enabled == ("demo", "files", "neighbour", "system", "weather")
+    assert written.plugins.enabled == names("neighbour", "weather")
     lines = file.read_text(encoding="utf-8").splitlines()
     bare = "\n".join(line.removeprefix("# ") if " = " in line and "=9000" not in line else line for line in lines)
     everything = tmp_path / "everything.toml"
     everything.write_text(bare, encoding="utf-8")
     defaults = Settings().model_dump()
     assert {name: set(table) for name, table in tomllib.loads(bare).items()} == {n: set(t) for n, t in defaults.items()}
-    defaults["plugins"] |= {"policy": "listed", "enabled": ("demo", "files", "neighbour", "system", "weather")}
+    defaults["plugins"] |= {"policy": "listed", "enabled": names("neighbour", "weather")}
     assert load(everything, environ={}).model_dump() == defaults
 
 
@@ -50,7 +51,7 @@ def test_init_overwrites_only_by_force(invoke: Invoke, tmp_path: Path) -> None:
     assert result.err == "✗ jackfield.toml is there already; --force overwrites it\n"
     assert (tmp_path / "jackfield.toml").read_text(encoding="utf-8") == "# mine\n"
     result = invoke("config", "init", "--force", "--json")
-    assert (result.status, result.json) == (0, {"file": "jackfield.toml", "enabled": ["demo", "files", "system"]})
+    assert (result.status, result.json) == (0, {"file": "jackfield.toml", "enabled": list(INSTALLED)})
 
 
 def test_init_needs_a_folder_that_is_there(invoke: Invoke) -> None:

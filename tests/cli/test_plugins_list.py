@@ -15,16 +15,17 @@ import psutil
 import pytest
 
 from tests.cli.shell import Hide, Shell
+from tests.support.installed import INSTALLED, disabled, names
 from tests.support.plugins import NEIGHBOUR, write_neighbour, write_plugin
 from tests.support.server import Server, environment, serving
 
-ALONE = '[plugins]\ndisabled = ["demo", "files", "system"]'
+ALONE = disabled()
 """Nothing but what the test has written is loaded."""
 
 
 @pytest.fixture(scope="module", name="failing")
 def _failing(tmp_path_factory: pytest.TempPathFactory, broken: Path) -> Iterator[Server]:
-    """A server with a quarantined plugin, beside demo, files, system and a neighbour."""
+    """A server with a quarantined plugin, beside those of the workspace and a neighbour."""
     with serving(tmp_path_factory.mktemp("failing"), path=[broken]) as server:
         yield server
 
@@ -69,7 +70,7 @@ def test_the_address_can_be_given(shell: Shell, failing: Server) -> None:
     result = shell("plugins", "list", "--url", failing.url.removeprefix("http://"), "--json")
     assert result.status == 0
     rows = {row["name"]: row for row in result.json}
-    assert list(rows) == ["demo", "files", "neighbour", "system", "weather"]
+    assert list(rows) == list(names("neighbour", "weather"))
     assert rows["weather"] == {
         "name": "weather",
         "distribution": None,
@@ -206,9 +207,7 @@ def test_a_server_without_the_system_plugin_cannot_tell(shell: Shell, tmp_path: 
         result = shell("plugins", "list", "--url", server.url)
     assert result.status == 0
     assert [line.split()[:3] for line in result.out.splitlines()[1:]] == [
-        ["demo", "0.1.0", "disabled"],
-        ["files", "0.1.0", "disabled"],
-        ["system", "0.1.0", "disabled"],
+        [name, "0.1.0", "disabled"] for name in INSTALLED
     ]
     assert result.err == (
         f"the server at {server.url} has no system plugin that answers "
@@ -253,7 +252,7 @@ def test_two_plugins_of_one_namespace_are_both_listed(shell: Shell, tmp_path: Pa
     write_plugin(tmp_path, "rival", NEIGHBOUR, namespaces=["api.neighbour"])
     result = shell("plugins", "list", "--no-load", "--json", path=[tmp_path])
     assert result.status == 1
-    assert [row["name"] for row in result.json] == ["demo", "files", "neighbour", "rival", "system"]
+    assert [row["name"] for row in result.json] == list(names("neighbour", "rival"))
     assert result.err.splitlines()[1:] == [
         "✗ two plugins claim the namespace 'api.neighbour': jackfield-neighbour:neighbour and jackfield-rival:rival; "
         'put one of them into plugins.disabled, such as disabled = ["jackfield-rival:rival"]'

@@ -219,7 +219,8 @@ async def test_an_authenticator_that_fails_refuses_one_client(tmp_path: Path) ->
     """The client that it fails for is refused, with a code that tells whether to try again; the next is let in."""
     write_plugin(tmp_path / "p", "auth", AUTHENTICATING)
     write_neighbour(tmp_path / "p")
-    with serving(tmp_path / "s", path=[tmp_path / "p"], config="[limits]\nauth_timeout = 0.2") as server:
+    config = '[limits]\nauth_timeout = 0.2\n[[access.rules]]\nfunctions = "api.neighbour.*"'
+    with serving(tmp_path / "s", path=[tmp_path / "p"], config=config) as server:
         for mode in [*FAULTS, "own timeout"]:
             async with wire(server.url, join=False) as client:
                 answer = str(await client.join(json.dumps({"mode": mode})))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.installed import INSTALLED, disabled
 from tests.support.plugins import write_neighbour, write_plugin
 from tests.support.server import environment
 
@@ -36,7 +37,7 @@ def test_a_plugin_that_ends_its_process_spoils_its_own_row(tmp_path: Path) -> No
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens here, and nobody else will
         config = f"[server]\nport = {taken.getsockname()[1]}\nstart_timeout = 0.5\n"
-        (tmp_path / "jackfield.toml").write_text(config + '[plugins]\ndisabled = ["demo", "files", "system"]\n')
+        (tmp_path / "jackfield.toml").write_text(config + disabled())
         command = [sys.executable, "-m", "jackfield", "plugins", "list", "--json"]
         done = subprocess.run(
             command,
@@ -51,7 +52,5 @@ def test_a_plugin_that_ends_its_process_spoils_its_own_row(tmp_path: Path) -> No
     assert rows == {
         **{name: ("quarantined", kind, reason) for name, (_, kind, reason) in LETHAL.items()},
         "neighbour": ("loaded", None, None),
-        "demo": ("disabled", None, None),
-        "files": ("disabled", None, None),
-        "system": ("disabled", None, None),
+        **dict.fromkeys(INSTALLED, ("disabled", None, None)),
     }

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.client import Client, connected
+from tests.support.installed import INSTALLED, disabled
 from tests.support.plugins import write_neighbour, write_plugin
 from tests.support.server import Server, environment, serving
 
@@ -656,7 +657,7 @@ def _house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("matrix")
     plugins = write_neighbour(folder / "plugins")
     write_plugin(plugins, "patient", PATIENT)
-    config = '[server]\nstart_timeout = 1\nstop_timeout = 0.5\n[plugins]\ndisabled = ["demo", "files"]\n'
+    config = "[server]\nstart_timeout = 1\nstop_timeout = 0.5\n" + disabled("system")
     for fault in FAULTS:
         fault.write(plugins)
         if fault.settings is not None:
@@ -710,7 +711,7 @@ async def test_what_is_not_broken_is_in_service(house: House, client: Client) ->
     states = {name: row["state"] for name, row in (await house.rows(client)).items()}
     broken = {fault.name: fault.state for fault in FAULTS}
     working = {"neighbour": "started", "patient": "started", "system": "started"}
-    assert states == {**broken, **working, "demo": "disabled", "files": "disabled"}
+    assert states == {**dict.fromkeys(INSTALLED, "disabled"), **broken, **working}
 
 
 def test_the_matrix_is_as_large_as_it_should_be() -> None:
