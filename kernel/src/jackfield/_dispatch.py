@@ -31,6 +31,7 @@ from jackfield._registry import Entry, Registry
 from jackfield._session import Session
 from jackfield._settings import Settings
 from jackfield._streams import Channel, Stream
+from jackfield._watchdog import Block
 from jackfield._workers import Workers
 
 
@@ -107,6 +108,11 @@ class Dispatcher:
             self.shortcuts.shut()
         elif not self._draining:
             self.shortcuts.open()
+
+    def held(self, block: Block) -> None:
+        """Take note that somebody's code has held the event loop."""
+        if block.plugin in self._breakers:
+            self._breakers[block.plugin].held(block.seconds, f"{block.what} ({block.file}:{block.line})")
 
     def breaker(self, plugin: str) -> Breaker | None:
         """Return what stands between callers and a plugin, if it was in service when the server started."""

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Final
 
 EXIT_START_FAILED: Final = 3
-_SIGNAL: Final = signal.SIGVTALRM
+SIGNAL: Final = signal.SIGVTALRM
 """One that hardly anybody uses: SIGALRM may be a plugin's, or that of whoever tests it."""
 _AGAIN: Final = 0.2
 """Seconds between two looks of the watching thread, and between two signals."""
@@ -29,7 +29,7 @@ _PATIENCE: Final = 5.0
 """Seconds of signals after which the process is ended."""
 _LOCKED: Final = 1.0
 """Seconds after which that was in vain."""
-_STDERR: Final = 2
+STDERR: Final = 2
 
 
 class TimeIsUp(BaseException):
@@ -126,7 +126,7 @@ def _alarm(
         return
 
     def arm() -> None:
-        faulthandler.dump_traceback_later(seconds + _PATIENCE + _LOCKED, exit=True, file=_STDERR)
+        faulthandler.dump_traceback_later(seconds + _PATIENCE + _LOCKED, exit=True, file=STDERR)
 
     running = True
     over = threading.Event()
@@ -142,10 +142,10 @@ def _alarm(
             if running and late > _PATIENCE:
                 last_resort()
             elif running and late > 0:
-                signal.pthread_kill(main, _SIGNAL)
+                signal.pthread_kill(main, SIGNAL)
 
     main = threading.get_ident()
-    before = signal.signal(_SIGNAL, ring)
+    before = signal.signal(SIGNAL, ring)
     watcher = threading.Thread(target=watch, name="jackfield-watch", daemon=True)
     watcher.start()
     arm()
@@ -160,7 +160,7 @@ def _alarm(
         faulthandler.cancel_dump_traceback_later()
         over.set()
         watcher.join()  # it sends nothing any more that would meet the handler from before
-        signal.signal(_SIGNAL, before)
+        signal.signal(SIGNAL, before)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from jackfield._bulkhead import Bulkhead
 from jackfield._call import CURRENT, Call
 from jackfield._envelope import CallId
 from jackfield._errors import CallError, Code
+from jackfield._guard import TimeIsUp
 from jackfield._hooks import Observer
 from jackfield._json import MAX_BUFFERS, Json
 from jackfield._pipeline import Pipeline, Work
@@ -127,6 +128,8 @@ class Audience:
 def _last_place(error: BaseException) -> str:
     """Return the file and the line that raised."""
     frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, TimeIsUp):
+        del frames[-1:]  # that is who raised it in the middle of the function
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?:0"
 
 

@@ -22,6 +22,7 @@ from typing import Final
 from jackfield import _json, _life, _manifest, _plugins, _selection
 from jackfield._access import Rules
 from jackfield._breaker import Breaker
+from jackfield._culprit import Culprits
 from jackfield._dispatch import Dispatcher
 from jackfield._errors import CallError, Code, StartError
 from jackfield._facade import Hooks
@@ -42,6 +43,7 @@ from jackfield._transport.listener import listening
 from jackfield._transport.peer import SERVER_CLOSED
 from jackfield._transport.routes import Routes, administered
 from jackfield._transport.server import HttpServer
+from jackfield._watchdog import Watchdog
 
 PROTOCOL_VERSION: Final = 1
 _RESTART: Final = 1012
@@ -220,7 +222,8 @@ class JackfieldKernel:
             self._dispatcher = dispatcher = self._freeze()
             self._border.serve(dispatcher)
             self.health.unfit = None
-            yield
+            with self._watchdog(dispatcher):
+                yield
             self.health.unfit = "the server is going away"
             log.info("draining: %g s for the calls that run", self.settings.server.drain_timeout)
             with blocking_limit(self.settings.server.stop_timeout, whose, end_stop):
@@ -273,6 +276,12 @@ class JackfieldKernel:
                 Code.FAILED_PRECONDITION, f"The plugin {name} is {found.state}, which only a new start can change."
             )
         return breaker
+
+    def _watchdog(self, dispatcher: Dispatcher) -> Watchdog:
+        loaded = [(plugin.name, plugin.manifest.target.partition(":")[0]) for plugin in self._plugins if plugin.object]
+        table = Registry(self._plugins).table
+        handlers = {event: (entry.plugin, entry.served.function.handler) for event, entry in table.items()}
+        return Watchdog(self.settings.watchdog, Culprits(loaded, handlers), dispatcher.held, lambda late: None)
 
     def _inside(self) -> Inside:
         if self._dispatcher is None:

@@ -232,6 +232,20 @@ class PluginSettings(BaseModel):
         return self.__pydantic_extra__ or {}
 
 
+class WatchdogSettings(_Table):
+    """`[watchdog]`: what happens when the event loop is held."""
+
+    threshold: Annotated[float, Field(ge=0)] = Field(
+        0.1, description="Seconds by which the event loop may be late before it is looked who holds it; 0 never looks."
+    )
+    interrupt: Annotated[float, Field(ge=0)] = Field(
+        5.0, description="Seconds after which a plugin's code that holds the loop is interrupted; 0 never interrupts."
+    )
+    exit_after: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Seconds after which the process ends with status 70, to be started anew; 0 never ends it."
+    )
+
+
 class LogSettings(_Table):
     """`[log]`: what the server writes to standard error."""
 
@@ -255,6 +269,7 @@ class Settings(BaseSettings):
     access: AccessSettings = Field(default_factory=AccessSettings)
     quarantine: QuarantineSettings = Field(default_factory=QuarantineSettings)
     bulkhead: BulkheadSettings = Field(default_factory=BulkheadSettings)
+    watchdog: WatchdogSettings = Field(default_factory=WatchdogSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     _file: Path | None = PrivateAttr(None)
