@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from jackfield._cli import group
-from jackfield._settings import Limits, LogSettings, PluginSettings, ServerSettings, Settings
+from jackfield._settings import Limits, LogSettings, PluginSettings, ServerSettings, Settings, WatchdogSettings
 from jackfield_files.messages import FilesSettings
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -112,6 +112,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "server_keys": partial(table, ServerSettings),
     "limits_keys": partial(table, Limits),
     "plugins_keys": partial(table, PluginSettings),
+    "watchdog_keys": partial(table, WatchdogSettings),
     "log_keys": partial(table, LogSettings),
     "files_keys": partial(table, FilesSettings),
     **{f"options_{path.replace(' ', '_')}": partial(options, path, command) for path, command in commands()},

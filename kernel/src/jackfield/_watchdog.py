@@ -253,7 +253,7 @@ class Watchdog:
             self._rang = now
             signal.pthread_kill(self._ident, SIGNAL)
         if self._is_guilty(hold, seconds):
-            if self._throttle.ready((sighting.file, sighting.line)):
+            if self._throttle.ready((sighting.what, sighting.file, sighting.line)):
                 hold.told = True
                 what = (sighting.plugin, seconds, sighting)
                 log.warning("plugin %s blocks the event loop, for %.1f s so far: %s", *what)
