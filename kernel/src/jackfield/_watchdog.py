@@ -34,6 +34,8 @@ _AGAIN: Final = 0.2
 """Seconds between two attempts to interrupt what swallows them."""
 _LONG: Final = 10
 """Thresholds by which the loop has to be late for a line in the log, where no plugin is to blame."""
+_WAKES: Final = 2
+"""A thread that waits for Python's lock wakes every 5 ms; one that got no processor has not woken so often."""
 _LOCKED: Final = 1.0
 """Seconds that the thread has to end the process, before faulthandler does without Python's lock."""
 
@@ -187,30 +189,36 @@ class Watchdog:
     def _ring(self, signum: int, frame: FrameType | None) -> None:
         if not self._interrupts or frame is None:
             return
-        now, holder = monotonic(), self._culprits.find(frame, None).holder
+        now, sighting = monotonic(), self._culprits.find(frame, None)
         hold = self._holds[-1] if self._holds else None
-        if hold is not None and hold.sighting.holder is holder:
-            seconds = now - hold.start
-        else:  # code that has let nobody look has been there since the last look
-            seconds = min(now - max(self._due, self._looked), time.thread_time() - self._ran)
-        if holder is not None and seconds > self._settings.interrupt and self._culprits.may_be_interrupted(frame):
-            self._interrupted = True
+        if hold is None or hold.sighting.holder is not sighting.holder:
+            # Code that has let nobody look has been there since the last look.
+            start = now - min(now - max(self._due, self._looked), time.thread_time() - self._ran)
+            hold = _Hold(sighting, start, start)
+        seconds = now - hold.start
+        if sighting.plugin and seconds > self._settings.interrupt and self._culprits.may_be_interrupted(frame):
+            hold.see(sighting, now)
+            hold.told = self._interrupted = True
+            self._holds = [hold]
             raise TimeIsUp(f"it held the event loop for {seconds:.1f} s and was interrupted (watchdog.interrupt)")
 
     # In the thread.
 
     def _watch(self) -> None:
-        clock = _Clock(self._ident)
+        with contextlib.closing(_Clock(self._ident)) as clock:
+            self._keep_looking(clock)
+
+    def _keep_looking(self, clock: _Clock) -> None:
         rest = _BEAT
         while not self._over.wait(rest):
             now = monotonic()
             overslept = now - clock.asked - rest
             since = now
             if overslept > self._quarter:
-                ran, waited = clock.elapsed()
+                ran, wakes = clock.elapsed()
                 if ran < overslept / 20:
                     self._paused += overslept  # the process was stopped, or another thread kept Python's lock
-                elif ran > overslept / 2 > waited:
+                elif ran > overslept / 2 and wakes > _WAKES:
                     since -= overslept  # code in C has kept the lock, so it has been there all the time
             rest = self._look(now, since)
             clock.ask()
@@ -294,19 +302,25 @@ class _Clock:
             ]
         self.ask()
 
+    def close(self) -> None:
+        """Close its files."""
+        for file in self._files:
+            os.close(file)
+
     def ask(self) -> None:
         """Begin anew."""
         self.asked = monotonic()
         self._before = self._read()
 
     def elapsed(self) -> tuple[float, float]:
-        """Return the seconds that the loop's thread ran or could have, and those that this one could not."""
-        (ran, waited), (ran_before, waited_before) = self._read(), self._before
-        return ran - ran_before, waited - waited_before
+        """Return the seconds that the loop's thread ran or was ready to, and how often this one has woken up."""
+        (ran, wakes), (ran_before, wakes_before) = self._read(), self._before
+        return ran - ran_before, wakes - wakes_before
 
     def _read(self) -> tuple[float, float]:
-        if not self._files:
+        if not self._files:  # as if it woke all the time
             linux = sys.platform == "linux"
-            return (time.clock_gettime(time.pthread_getcpuclockid(self._ident)) if linux else monotonic()), 0.0
-        (ran, ready, _), (_, waited, _) = (os.pread(file, 100, 0).split() for file in self._files)
-        return (int(ran) + int(ready)) / 1e9, int(waited) / 1e9
+            ran = time.clock_gettime(time.pthread_getcpuclockid(self._ident)) if linux else monotonic()
+            return ran, monotonic() * 1000
+        (busy, ready, _), (_, _, wakes) = (os.pread(file, 100, 0).split() for file in self._files)
+        return (int(busy) + int(ready)) / 1e9, int(wakes)
