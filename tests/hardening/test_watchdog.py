@@ -158,7 +158,7 @@ BLOCKING = """
 """
 BLOCKING = "\n    from collections.abc import AsyncIterator" + BLOCKING
 
-IMPATIENT = "[watchdog]\ninterrupt = 1.0\n"
+IMPATIENT = "[watchdog]\ninterrupt = 1.0\n[quarantine]\nblocked = 0\nfailures = 0\n"
 
 
 class Place:
@@ -288,6 +288,19 @@ async def test_35_a_server_that_was_stopped_blames_nobody(tmp_path: Path) -> Non
             assert await client.call("api.neighbour.hello") == {"data": "still here"}
         assert server.stop() == 0
         assert "event loop" not in server.log
+
+
+async def test_35_a_plugin_that_blocks_too_long_is_taken_out_of_service(place: Place, tmp_path: Path) -> None:
+    """It alone; operators are told for how long it has held the loop, and where."""
+    path = Path(place["nap"]).parents[1]
+    with serving(tmp_path, path=[path]) as server:
+        async with connected(server.url, "websocket") as client:
+            replies = [await client.call("api.block.at_once") for _ in range(4)]
+            assert replies[-1]["error"]["code"] == "unavailable"
+            assert "quarantined" in replies[-1]["error"]["message"]
+            assert await client.call("api.neighbour.hello") == {"data": "still here"}
+        text = rf"it held the event loop for \d\.\d s, at last in api\.block\.at_once \({re.escape(place['at_once'])}\)"
+        assert re.search(rf"plugin block is quarantined: {text}", server.log)
 
 
 async def test_35_nobody_looks_where_it_is_switched_off(place: Place, tmp_path: Path) -> None:

@@ -140,7 +140,11 @@ def test_every_fault_of_a_file_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("xyz = 1", "xyz: there is no such key; there are server, limits, plugins, watchdog, log (jackfield.toml)"),
+        (
+            "xyz = 1",
+            "xyz: there is no such key; there are server, limits, plugins, access, quarantine, bulkhead, watchdog, log "
+            "(jackfield.toml)",
+        ),
         ("server = 1", "server: Input should be a valid dictionary or instance of ServerSettings (jackfield.toml)"),
         (
             "[plugins]\nenabeld = true",
