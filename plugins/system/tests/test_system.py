@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.support.client import connected
+from tests.support.installed import INSTALLED
 from tests.support.server import Server
 
 
@@ -25,9 +26,8 @@ async def test_plugins_shows_a_local_client_every_reason(server: Server) -> None
     async with connected(server.url) as client:
         rows = {row["name"]: row for row in (await client.call("api.system.plugins"))["data"]}
         assert {name: row["state"] for name, row in rows.items()} == {
+            **dict.fromkeys(INSTALLED, "disabled"),
             "broken": "quarantined",
-            "demo": "disabled",
-            "files": "disabled",
             "hiding": "started",
             "neighbour": "started",
             "system": "started",
@@ -59,7 +59,13 @@ async def test_functions_lists_what_the_caller_may_call(server: Server) -> None:
             "api.system.plugins",
         ]
         some = (await client.call("api.system.functions", {"pattern": "*.p*"}))["data"]
-        assert some[0] == {"event": "api.system.ping", "kind": "unary", "plugin": "system", "summary": "Answer `pong`."}
+        assert some[0] == {
+            "event": "api.system.ping",
+            "kind": "unary",
+            "plugin": "system",
+            "summary": "Answer `pong`.",
+            "requires": [],
+        }
 
 
 async def test_describe_gives_the_contract(server: Server) -> None:
@@ -68,7 +74,29 @@ async def test_describe_gives_the_contract(server: Server) -> None:
         told = (await client.call("api.system.describe", {"event": "api.system.describe"}))["data"]
         assert told["kind"] == "unary"
         assert told["errors"] == ["not_found"]
+        assert told["requires"] == []
+        assert (await client.call("api.system.describe", {"event": "api.neighbour.hello"}))["data"]["requires"] is None
         assert told["input"]["required"] == ["event"]
         assert told["output"]["title"] == "Description"
         reply = await client.call("api.system.describe", {"event": "api.system.nothing"})
         assert reply == {"error": {"code": "not_found", "message": "There is no function 'api.system.nothing'."}}
+
+
+async def test_everybody_who_is_known_may_look_around(asking: Server) -> None:
+    """Where clients say who they are, they are shown what they may call, with the scopes that it requires."""
+    plain = {"api.system.describe": [], "api.system.functions": [], "api.system.ping": [], "api.system.plugins": []}
+    async with connected(asking.url, auth={}) as client:
+        rows = (await client.call("api.system.functions"))["data"]
+        assert {row["event"]: row["requires"] for row in rows} == plain
+        assert (await client.call("api.system.info"))["error"]["code"] == "not_found"
+        reply = await client.call("api.system.describe", {"event": "api.asking.orders"})
+        assert reply["error"]["code"] == "not_found"
+    async with connected(asking.url, auth={"scopes": ["orders:read", "jackfield:operator"]}) as client:
+        rows = (await client.call("api.system.functions"))["data"]
+        assert {row["event"]: row["requires"] for row in rows} == {
+            **plain,
+            "api.asking.orders": ["orders:read"],
+            "api.system.info": ["jackfield:operator"],  # the operator's word
+        }
+        told = (await client.call("api.system.describe", {"event": "api.asking.orders"}))["data"]
+        assert told["requires"] == ["orders:read"]

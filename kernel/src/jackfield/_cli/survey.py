@@ -130,4 +130,5 @@ def _function(row: dict[str, Any]) -> FunctionInfo:
         errors=tuple(row.get("errors", ())),
         input=row.get("input", {}),
         output=row.get("output", {}),
+        requires=None if row.get("requires") is None else tuple(row["requires"]),
     )

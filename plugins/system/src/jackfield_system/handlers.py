@@ -15,37 +15,37 @@ OPERATOR = "jackfield:operator"
 """The scope of a principal who may see why a plugin is out of service; so may a client on this machine."""
 
 
-@service.function
+@service.function(requires=())
 async def ping(call: Call) -> str:
     """Answer `pong`."""
     return "pong"
 
 
-@service.function
+@service.function(requires=())
 async def info(call: Call) -> Info:
     """Tell the server's name, version, protocol version and limits."""
     kernel = call.kernel
     return Info(name="jackfield", version=kernel.version, protocol=kernel.protocol, limits=dict(kernel.limits))
 
 
-@service.function
+@service.function(requires=())
 async def plugins(call: Call) -> list[PluginRow]:
     """List the plugins that were found and what became of them."""
     trusted = _trusted(call)
     return [_plugin_row(plugin, trusted=trusted) for plugin in call.kernel.plugins()]
 
 
-@service.function
+@service.function(requires=())
 async def functions(call: Call, data: Pattern = _EVERYTHING) -> list[FunctionRow]:
     """List the functions that the caller may call, all of them or those that match a pattern."""
     return [
-        FunctionRow(event=f.event, kind=f.kind, plugin=f.plugin, summary=f.summary)
+        _function_row(f)
         for f in call.kernel.functions(call.principal)
         if fnmatchcase(f.event, data.pattern)
     ]
 
 
-@service.function(errors=[Code.NOT_FOUND])
+@service.function(requires=(), errors=[Code.NOT_FOUND])
 async def describe(call: Call, data: Which) -> Description:
     """Describe one function: its kind, the JSON Schemas of its input and output, its doc, its errors."""
     found = next((f for f in call.kernel.functions(call.principal) if f.event == data.event), None)
@@ -73,12 +73,19 @@ def _plugin_row(plugin: PluginInfo, *, trusted: bool) -> PluginRow:
     )
 
 
+def _function_row(function: FunctionInfo) -> FunctionRow:
+    return FunctionRow(
+        event=function.event,
+        kind=function.kind,
+        plugin=function.plugin,
+        summary=function.summary,
+        requires=None if function.requires is None else list(function.requires),
+    )
+
+
 def _description(found: FunctionInfo) -> Description:
     return Description(
-        event=found.event,
-        kind=found.kind,
-        plugin=found.plugin,
-        summary=found.summary,
+        **_function_row(found).model_dump(),
         doc=found.doc,
         errors=list(found.errors),
         input=dict(found.input),

@@ -30,12 +30,13 @@ class PluginRow(BaseModel):
 
 
 class FunctionRow(BaseModel):
-    """One function."""
+    """One function. `requires` are the scopes that a caller needs, null where nobody has said."""
 
     event: str
     kind: str
     plugin: str
     summary: str
+    requires: list[str] | None
 
 
 class Which(BaseModel):
