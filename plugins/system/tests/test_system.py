@@ -84,7 +84,12 @@ async def test_describe_gives_the_contract(server: Server) -> None:
 
 async def test_everybody_who_is_known_may_look_around(asking: Server) -> None:
     """Where clients say who they are, they are shown what they may call, with the scopes that it requires."""
-    plain = {"api.system.describe": [], "api.system.functions": [], "api.system.ping": [], "api.system.plugins": []}
+    plain: dict[str, list[str]] = {
+        "api.system.describe": [],
+        "api.system.functions": [],
+        "api.system.ping": [],
+        "api.system.plugins": [],
+    }
     async with connected(asking.url, auth={}) as client:
         rows = (await client.call("api.system.functions"))["data"]
         assert {row["event"]: row["requires"] for row in rows} == plain

@@ -38,11 +38,7 @@ async def plugins(call: Call) -> list[PluginRow]:
 @service.function(requires=())
 async def functions(call: Call, data: Pattern = _EVERYTHING) -> list[FunctionRow]:
     """List the functions that the caller may call, all of them or those that match a pattern."""
-    return [
-        _function_row(f)
-        for f in call.kernel.functions(call.principal)
-        if fnmatchcase(f.event, data.pattern)
-    ]
+    return [_function_row(f) for f in call.kernel.functions(call.principal) if fnmatchcase(f.event, data.pattern)]
 
 
 @service.function(requires=(), errors=[Code.NOT_FOUND])
