@@ -10,7 +10,8 @@ A comment right before a block says more about it, and is not seen by readers:
     <!-- not run "COMMAND": REASON -->   commands that begin so are not run, the others are
 
 Where the comment ends after the block, readers do not see the block either. A comment that stands by itself,
-`<!-- from here on: an empty folder -->`, begins anew.
+`<!-- from here on: an empty folder -->`, begins anew. Of the plugins of the repository demo, files and system are
+installed, and in its README a plugin itself; `<!-- from here on: an empty folder, with NAME NAME… -->` has more.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ class _Blocks:
                     prefix=(found["prefix"] or "") if found else "",
                 ),
             )
-        for comment in re.finditer(f"<!-- {ANEW} -->", document.text):
-            yield self._region(Region(comment.start(), comment.end()), Block("", "", "", word=ANEW))
+        for comment in re.finditer(f"<!-- {ANEW}(?:, with ([a-z0-9_ ]+))? -->", document.text):
+            yield self._region(Region(comment.start(), comment.end()), Block("", "", "", ANEW, comment[1] or ""))
 
     def _region(self, region: Region, block: Block) -> Region:
         def evaluate(example: Example) -> None:

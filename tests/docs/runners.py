@@ -39,7 +39,7 @@ def run(block: Block, stage: Stage) -> None:
         Left: It cannot be run here.
     """
     if block.word == ANEW:
-        stage.begin()
+        stage.begin(block.text.split())
         return
     if block.word == "not run" and not block.prefix:
         assert block.text, f"{block.where}: say why it is not run"

@@ -10,17 +10,21 @@ import subprocess
 import sysconfig
 import time
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from tests.support.installed import INSTALLED
 from tests.support.plugins import write_plugin
 from tests.support.server import environment
 
 LIMIT: Final = 30.0
 SHOWN_URL: Final = "http://127.0.0.1:8000"
 """What the documentation calls the server; the examples run against one on a free port."""
+
+SHOWN_PLUGINS: Final = frozenset({"demo", "files", "system"})
+"""What the reader of a document has installed, where it says nothing else."""
 
 READY: Final = "(Ctrl+C stops)"
 _MODULES: Final = Path(__file__).parents[1] / "interop" / "node_modules"
@@ -38,10 +42,12 @@ class Stage:
 
     Args:
         folder: Where all of it is written.
+        plugins: Those of this repository that are installed beside demo, files and system.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, plugins: Iterable[str] = ()) -> None:
         self._root = folder
+        self._always = tuple(plugins)
         self._acts = 0
         self._port = _free_port()
         self._server: subprocess.Popen[bytes] | None = None
@@ -50,9 +56,10 @@ class Stage:
         self._read = 0
         self.begin()
 
-    def begin(self) -> None:
-        """Begin anew: an empty folder, no plugins but those of this repository, no server."""
+    def begin(self, plugins: Iterable[str] = ()) -> None:
+        """Begin anew: an empty folder, no server, no plugins but demo, files, system and those that are named."""
         self.stop()
+        self._hidden = set(INSTALLED) - {*SHOWN_PLUGINS, *self._always, *plugins}
         self._acts += 1
         act = self._root / str(self._acts)
         self.folder = act / "work"
@@ -177,7 +184,12 @@ class Stage:
         variables = {"base": str(self._venv), "platbase": str(self._venv)}
         site = Path(sysconfig.get_path("purelib", "venv", variables))
         outer = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
-        (site / "outer.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in outer))
+        seen = self._venv / "outer"
+        for number, path in enumerate(outer):
+            _show(Path(path), seen / str(number), self._hidden)
+        (site / "outer.pth").write_text(
+            "".join(f"import site; site.addsitedir({str(path)!r})\n" for path in sorted(seen.iterdir()))
+        )
         for name in ("jackfield", "pytest", "pip"):
             shim = self._venv / "bin" / name
             shim.write_text((_PIP if name == "pip" else _SHIM).format(python=python, module=name))
@@ -194,13 +206,22 @@ def missing_for_node() -> str | None:
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
-    """Open a stage, and stop its server in the end."""
-    opened = Stage(folder)
+def stage(folder: Path, plugins: Iterable[str] = ()) -> Iterator[Stage]:
+    """Open a stage, and stop its server in the end; see `Stage` for `plugins`."""
+    opened = Stage(folder, plugins)
     try:
         yield opened
     finally:
         opened.stop()
+
+
+def _show(outer: Path, seen: Path, hidden: Iterable[str]) -> None:
+    """Make a folder with all that is installed in another one, but some of the plugins of this repository."""
+    seen.mkdir(parents=True)
+    names = re.compile(rf"(?:_editable_impl_)?jackfield_(?:{'|'.join(hidden)})(?:[-.].*)?")
+    for path in outer.iterdir():
+        if not names.fullmatch(path.name):
+            (seen / path.name).symlink_to(path)
 
 
 def _free_port() -> int:

@@ -17,7 +17,8 @@ from tests.docs.stage import stage
 def test_examples(path: Path, tmp_path: Path, require_all: bool) -> None:
     """Every block of the document is run, in order, in one folder with one server."""
     left: list[str] = []
-    with stage(tmp_path) as opened:
+    its_own = [path.parent.name] if path.parent.parent == ROOT / "plugins" else []
+    with stage(tmp_path, its_own) as opened:
 
         def evaluate(block: Block, _: Example) -> None:
             try:

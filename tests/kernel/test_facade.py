@@ -36,6 +36,7 @@ def test_the_hooks_are_those_that_are_documented() -> None:
     """In the order of their declaration."""
     assert hook_names() == (
         "jackfield_settings",
+        "jackfield_abstain",
         "jackfield_services",
         "jackfield_startup",
         "jackfield_shutdown",

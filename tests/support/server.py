@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-START_LIMIT = 30.0
+START_LIMIT = 90.0
 MALLOC = "MALLOC_MMAP_THRESHOLD_"
 """The variable that says from which size on glibc gives freed memory back at once."""
 
