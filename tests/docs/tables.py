@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from jackfield._cli import group
 from jackfield._settings import Limits, LogSettings, PluginSettings, ServerSettings, Settings, WatchdogSettings
 from jackfield_files.messages import FilesSettings
+from jackfield_metrics.messages import MetricsSettings
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 COMMAND: Final = "python tests/docs/tables.py"
@@ -115,6 +116,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "watchdog_keys": partial(table, WatchdogSettings),
     "log_keys": partial(table, LogSettings),
     "files_keys": partial(table, FilesSettings),
+    "metrics_keys": partial(table, MetricsSettings),
     **{f"options_{path.replace(' ', '_')}": partial(options, path, command) for path, command in commands()},
 }
 

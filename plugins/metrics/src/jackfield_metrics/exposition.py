@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import platform
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final
@@ -25,6 +26,7 @@ from jackfield_metrics.tallies import Count, Tallies
 
 STATES: Final = ("discovered", "disabled", "refused", "loaded", "started", "stopped", "quarantined")
 _WORTH_PACKING: Final = 1024
+_NEVER: Final = re.compile(r"q=0(\.0*)?")
 
 
 class _Once(Collector):
@@ -137,7 +139,9 @@ def families_of_calls(counts: Sequence[Count]) -> Iterator[Metric]:
         "jackfield_calls", "Calls that have ended, by code; ok where they did not fail.", labels=[*labels, "code"]
     )
     took = HistogramMetricFamily("jackfield_call_duration_seconds", "How long calls took.", labels=labels)
-    streams = CounterMetricFamily("jackfield_streams_ended", "Streams that have ended, by code.", labels=[*labels, "code"])
+    streams = CounterMetricFamily(
+        "jackfield_streams_ended", "Streams that have ended, by code.", labels=[*labels, "code"]
+    )
     lived = HistogramMetricFamily("jackfield_stream_duration_seconds", "How long streams lived.", labels=labels)
     for count in counts:
         counter, histogram = (streams, lived) if count.streams else (calls, took)
@@ -154,7 +158,7 @@ def takes_gzip(accept_encoding: str) -> bool:
     for part in accept_encoding.lower().split(","):
         name, _, quality = part.partition(";")
         if name.strip() in ("gzip", "*"):
-            return quality.replace(" ", "").rstrip("0").rstrip(".") != "q="
+            return not _NEVER.fullmatch(quality.strip())
     return False
 
 

@@ -55,17 +55,21 @@ class Meter:
     Args:
         kernel: The kernel.
         tallies: What is counted, if calls are.
+
+    Attributes:
+        tallies: The same.
+        start: The first reading.
     """
 
     def __init__(self, kernel: Kernel, tallies: Tallies | None) -> None:
         self._kernel = kernel
-        self._tallies = tallies
+        self.tallies = tallies
         self.start = Reading(monotonic())
 
     def read(self) -> Reading:
         """Return what it has done until now."""
         stats = self._kernel.stats()
-        counts = self._tallies.counts() if self._tallies else []
+        counts = self.tallies.counts() if self.tallies else []
         return Reading(monotonic(), stats.received, stats.sent, {count.event: count for count in counts})
 
     def figures(self, since: Reading, until: Reading, functions: int) -> Figures:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator
 from typing import Final
-from weakref import WeakKeyDictionary
 
 from jackfield import Call, CallError, Code, Kernel, Service
 from jackfield_metrics.figures import Meter
@@ -14,8 +13,8 @@ from jackfield_metrics.messages import Figures, Watch, Window
 OPERATOR: Final = "jackfield:operator"
 """The scope of those who may look; where nobody has to say who they are, clients on this machine may."""
 
-METERS: Final[MutableMapping[Kernel, Meter]] = WeakKeyDictionary()
-"""The meter of each server in this process; there is one server, but where several are mounted in a host."""
+METERS: Final[dict[Kernel, Meter]] = {}
+"""The meter of each server that runs in this process: one, but where several are mounted in a host."""
 
 service = Service("api.metrics")
 

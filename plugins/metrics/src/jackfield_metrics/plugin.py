@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from jackfield import Kernel, Observer, Service, hookimpl
+from jackfield import Kernel, Observer, Route, Service, hookimpl
 from jackfield_metrics.exposition import Exposition
 from jackfield_metrics.figures import Meter
 from jackfield_metrics.handlers import METERS, service
 from jackfield_metrics.messages import MetricsSettings
-from jackfield_metrics.tallies import Tallies
+from jackfield_metrics.tallies import Several, Tallies
 
 
 @hookimpl
@@ -31,9 +31,20 @@ def jackfield_services() -> list[Service]:
 @hookimpl
 async def jackfield_startup(kernel: Kernel, settings: MetricsSettings) -> None:
     """Begin to count."""
-    tallies = Tallies(kernel, settings.buckets) if settings.calls else None
-    TALLIES[kernel] = tallies
-    METERS[kernel] = Meter(kernel, tallies)
+    METERS[kernel] = Meter(kernel, Tallies(kernel, settings.buckets) if settings.calls else None)
+
+
+@hookimpl
+def jackfield_observe(kernel: Kernel, settings: MetricsSettings) -> Observer:
+    """Return what counts calls."""
+    found = [observer for observer in (METERS[kernel].tallies,) if observer is not None]
+    return found[0] if len(found) == 1 else Several(found)
+
+
+@hookimpl
+def jackfield_http(kernel: Kernel, settings: MetricsSettings) -> dict[str, Route]:
+    """Serve the metrics."""
+    return {settings.path: Route(Exposition(kernel, METERS[kernel].tallies))} if settings.path else {}
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-from jackfield import Call, CallError, Kernel, Kind
+from jackfield import Call, CallError, Kernel, Kind, Observer
 
 STREAM_BUCKETS: Final = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
 """Seconds; streams live longer than calls, and would make a latency of nothing."""
@@ -119,3 +119,24 @@ class Tallies:
         tally = Tally(event, plugin, streams, STREAM_BUCKETS if streams else self._bounds)
         self._tallies[event] = tally
         return tally
+
+
+class Several:
+    """Several observers as one.
+
+    Args:
+        observers: They are told in this order.
+    """
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+
+    def started(self, call: Call) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.started(call)
+
+    def ended(self, call: Call, error: CallError | None) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.ended(call, error)
