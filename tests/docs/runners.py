@@ -20,12 +20,18 @@ from jackfield._settings import Settings
 from jackfield_demo.messages import DemoSettings
 from jackfield_files.messages import FilesSettings
 from jackfield_metrics.messages import MetricsSettings
+from jackfield_ratelimit.settings import RatelimitSettings
 from tests.docs.blocks import ANEW, Block
 from tests.docs.matching import text_matches
 from tests.docs.stage import Stage, missing_for_node
 from tests.docs.traces import play
 
-_PLUGINS: Final[dict[str, type[BaseModel]]] = {"demo": DemoSettings, "files": FilesSettings, "metrics": MetricsSettings}
+_PLUGINS: Final[dict[str, type[BaseModel]]] = {
+    "demo": DemoSettings,
+    "files": FilesSettings,
+    "metrics": MetricsSettings,
+    "ratelimit": RatelimitSettings,
+}
 
 
 class Left(Exception):

@@ -19,6 +19,7 @@ from jackfield._cli import group
 from jackfield._settings import Limits, LogSettings, PluginSettings, ServerSettings, Settings, WatchdogSettings
 from jackfield_files.messages import FilesSettings
 from jackfield_metrics.messages import MetricsSettings
+from jackfield_ratelimit.settings import RatelimitSettings, Rule
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 COMMAND: Final = "python tests/docs/tables.py"
@@ -117,6 +118,8 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "log_keys": partial(table, LogSettings),
     "files_keys": partial(table, FilesSettings),
     "metrics_keys": partial(table, MetricsSettings),
+    "ratelimit_keys": partial(table, RatelimitSettings),
+    "ratelimit_rules": partial(table, Rule),
     **{f"options_{path.replace(' ', '_')}": partial(options, path, command) for path, command in commands()},
 }
 
@@ -127,6 +130,8 @@ def renewed(text: str) -> str:
 
 
 def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
     value = field.default
     if value is None:
         return "none"

@@ -15,8 +15,8 @@ _ROUNDING: Final = 1e-7
 class Buckets:
     """Token buckets of one size.
 
-    Of a bucket no more is kept than the moment at which it will be full again: the moment now stands for a full one, and
-    each token taken moves it on by the time in which one comes. So a full bucket need not be kept at all.
+    Of a bucket no more is kept than the moment at which it will be full again: a moment that has passed stands for a
+    full one, and each token taken moves it on by the time in which one comes. A full bucket need not be kept at all.
 
     There are two generations. A key that is looked for moves to the young one; when that is large enough it becomes
     the old one, and what nobody looked for since is forgotten.
@@ -52,9 +52,7 @@ class Buckets:
         full = self._young.get(key)
         if full is None:
             full = self._remember(key)
-        if full < now:
-            full = now
-        full += self._interval
+        full = (full if full > now else now) + self._interval
         wait = full - now - self._span
         if wait > 0.0:
             return wait + _ROUNDING
