@@ -257,9 +257,10 @@ class Invocation:
 
     def _expire(self) -> None:
         # A caller that gives a function less time than it gets by itself proves nothing against it.
-        seconds = self.pipeline.seconds
-        if self._answer is not None and seconds is not None and monotonic() - self.call.started >= seconds:
-            self._audience.expired(self.call, where(self.task, self.pipeline.function.handler))
+        call, seconds = self.call, self.pipeline.seconds
+        whole = seconds is not None and call.deadline is not None and call.deadline >= call.started + seconds
+        if whole and self._answer is not None:
+            self._audience.expired(call, where(self.task, self.pipeline.function.handler))
         self.cancel(CallError(Code.DEADLINE_EXCEEDED, f"{self.call.event} did not end in time."))
 
     def _stop(self) -> None:
