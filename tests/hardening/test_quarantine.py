@@ -75,11 +75,31 @@ HANGING = """
 """
 
 
+BLOCKING = """
+    import time
+    from pathlib import Path
+    from jackfield import Call, Service, hookimpl
+
+    service = Service("api.blocking")
+
+    @service.function
+    async def work(call: Call) -> str:
+        if not Path("healed").exists():
+            time.sleep(0.5)
+        return "done"
+
+    @hookimpl
+    def jackfield_services():
+        return [service]
+"""
+
+
 @pytest.fixture(name="server")
 def _server(tmp_path: Path) -> Iterator[Server]:
     plugins = write_neighbour(tmp_path / "p")
     write_plugin(plugins, "failing", FAILING, namespaces=["api.failing"])
     write_plugin(plugins, "hanging", HANGING, namespaces=["api.hanging"])
+    write_plugin(plugins, "blocking", BLOCKING, namespaces=["api.blocking"])
     with serving(tmp_path / "s", path=[plugins], config=CONFIG) as server:
         yield server
 
@@ -156,6 +176,24 @@ async def test_what_fails_is_taken_out_and_let_back_in(
         found = await row(client, plugin)
         assert (found["state"], found["reason"]) == ("started", None)
         assert await client.call(event) == {"data": "done"}
+    assert wrong == []
+
+
+async def test_35_what_blocks_the_loop_is_taken_out_and_let_back_in(server: Server, tmp_path: Path) -> None:
+    """The function that holds the event loop is named with its line; the neighbour's calls all succeed meanwhile."""
+    async with busy(server) as wrong, connected(server.url, "websocket") as client:
+        answer = await called_until(client, "api.blocking.work", "unavailable")
+        message = "api.blocking.work: the plugin blocking is quarantined: it has held up the server."
+        assert answer["error"]["message"] == message
+        found = await row(client, "blocking")
+        assert (found["state"], found["kind"]) == ("quarantined", "LoopBlocked")
+        assert f"at last in api.blocking.work ({tmp_path / 'p/plugin_blocking.py'}:11)" in found["reason"]
+        while "plugin blocking stays quarantined: the trial failed: api.blocking.work" not in server.log:
+            await client.call("api.blocking.work")
+        (tmp_path / "s/healed").touch()
+        for _ in range(2):
+            await called_until(client, "api.blocking.work", "done")
+        await until(lambda: "plugin blocking is back in service" in server.log)
     assert wrong == []
 
 

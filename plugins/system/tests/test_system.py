@@ -57,6 +57,8 @@ async def test_functions_lists_what_the_caller_may_call(server: Server) -> None:
             "api.system.info",
             "api.system.ping",
             "api.system.plugins",
+            "api.system.quarantine",
+            "api.system.release",
         ]
         some = (await client.call("api.system.functions", {"pattern": "*.p*"}))["data"]
         assert some[0] == {
@@ -102,6 +104,8 @@ async def test_everybody_who_is_known_may_look_around(asking: Server) -> None:
             **plain,
             "api.asking.orders": ["orders:read"],
             "api.system.info": ["jackfield:operator"],  # the operator's word
+            "api.system.quarantine": ["jackfield:operator"],
+            "api.system.release": ["jackfield:operator"],
         }
         told = (await client.call("api.system.describe", {"event": "api.asking.orders"}))["data"]
         assert told["requires"] == ["orders:read"]

@@ -13,7 +13,7 @@ from jackfield import _manifest
 from jackfield._cli.inspection import is_faulty
 from jackfield._cli.options import config_option, json_option, target_options
 from jackfield._cli.remote import Target
-from jackfield._cli.survey import Survey, survey
+from jackfield._cli.survey import Survey, operate, survey
 from jackfield._cli.terminal import clean, columns, complain, end, fail, line, nearest, note, write, write_json
 from jackfield._host import FunctionInfo, PluginInfo
 from jackfield._manifest import Manifest
@@ -110,6 +110,29 @@ def disable(names: tuple[str, ...], config: Path | None, *, as_json: bool) -> No
     Comments and layout of the file stay.
     """
     _switch(names, config, on=False, as_json=as_json)
+
+
+@command.command()
+@click.argument("name")
+@click.option("--reason", default="by hand", show_default=True, help="Why, for other operators.")
+@target_options
+def quarantine(name: str, reason: str, target: Target) -> None:
+    """Take a plugin of the running server out of service, at once and until it is released.
+
+    Its functions answer `unavailable`. The configuration stays as it is: a server that starts anew has the plugin in
+    service again.
+    """
+    operate(target, "quarantine", {"plugin": name, "reason": reason})
+    write(f"{name} is out of service   → jackfield plugins release {name}")
+
+
+@command.command()
+@click.argument("name")
+@target_options
+def release(name: str, target: Target) -> None:
+    """Take a plugin of the running server back into service that was quarantined while it ran."""
+    operate(target, "release", {"plugin": name})
+    write(f"{name} is in service")
 
 
 def _switch(names: tuple[str, ...], config: Path | None, *, on: bool, as_json: bool) -> None:

@@ -16,7 +16,7 @@ from jackfield._cli.terminal import fail, note
 from jackfield._errors import CallError, Code
 from jackfield._host import FunctionInfo, PluginInfo
 from jackfield.client import Client, ConnectionLost
-from jackfield.client._errors import NobodyThere
+from jackfield.client._errors import NobodyThere, Refused
 from jackfield.client._place import Place
 
 REQUEST_LIMIT = 30.0
@@ -72,6 +72,24 @@ def survey(target: Target, *, load: bool = True, event: str | None = None, wante
     found = inspection.inspect(settings, settings.file, wanted=wanted)
     note(f"{reason}; loaded here, each plugin in a process of its own")
     return Survey(found.plugins, found.functions, found.faults)
+
+
+def operate(target: Target, name: str, data: object) -> None:
+    """Call an operator's function of the running server, or end the command with the reason why not."""
+    try:
+        at = remote.place(target, read_settings(target.config).server)
+        asyncio.run(_operate(at, name, data))
+    except NobodyThere as error:
+        fail(error.reason)
+    except (Refused, ConnectionLost) as error:
+        fail(remote.explained(error, at))
+    except CallError as error:
+        fail(f"{error.code}: {error.message}")
+
+
+async def _operate(at: Place, name: str, data: object) -> None:
+    async with remote.connected(at) as caller:
+        await Client(caller).call(f"api.system.{name}", data, timeout=REQUEST_LIMIT)
 
 
 async def _ask(at: Place, event: str | None) -> Survey:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from jackfield import Call, CallError, Code, FunctionInfo, PluginInfo, Service
-from jackfield_system.messages import Description, FunctionRow, Info, Pattern, PluginRow, Which
+from jackfield_system.messages import Description, FunctionRow, Info, Out, Pattern, PluginRow, Which, WhichPlugin
 
 service = Service("api.system")
 
 _EVERYTHING = Pattern()
 
 OPERATOR = "jackfield:operator"
-"""The scope of a principal who may see why a plugin is out of service; so may a client on this machine."""
+"""The scope of a principal who may see why a plugin is out of service; so may a client on this machine. Taking one out,
+and back in, needs it wherever clients have to say who they are."""
 
 
 @service.function(requires=())
@@ -48,6 +49,25 @@ async def describe(call: Call, data: Which) -> Description:
     if found is None:
         raise CallError(Code.NOT_FOUND, f"There is no function {data.event[:255]!r}.")
     return _description(found)
+
+
+@service.function(requires=OPERATOR, errors=[Code.NOT_FOUND, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED])
+async def quarantine(call: Call, data: Out) -> None:
+    """Take a plugin out of service until it is released, or the server starts anew."""
+    _check_operator(call)
+    call.kernel.quarantine(data.plugin, data.reason)
+
+
+@service.function(requires=OPERATOR, errors=[Code.NOT_FOUND, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED])
+async def release(call: Call, data: WhichPlugin) -> None:
+    """Take a plugin back into service at once, whatever has taken it out while the server ran."""
+    _check_operator(call)
+    call.kernel.release(data.plugin)
+
+
+def _check_operator(call: Call) -> None:
+    if not _trusted(call):
+        raise CallError(Code.PERMISSION_DENIED, f"This is for operators: on the server's machine, or with {OPERATOR}.")
 
 
 def _trusted(call: Call) -> bool:

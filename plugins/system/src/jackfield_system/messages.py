@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Info(BaseModel):
@@ -45,6 +45,20 @@ class Which(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     event: str
+
+
+class WhichPlugin(BaseModel):
+    """Which plugin to take back in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    plugin: str
+
+
+class Out(WhichPlugin):
+    """Which plugin to take out, and why: other operators read it."""
+
+    reason: str = Field("by hand", min_length=1, max_length=500)
 
 
 class Description(FunctionRow):
