@@ -221,6 +221,7 @@ async def test_streams_fail_and_are_tried_too(server: Server, tmp_path: Path) ->
                 while "error" in await client.call("api.failing.numbers", id=10 + number):
                     pass
             assert [(await client.next("stream")).get("data") for _ in range(4)] == [0, 1, 2, None]
+        await until(lambda: "plugin failing is back in service" in server.log)
         assert (await row(client, "failing"))["state"] == "started"
 
 

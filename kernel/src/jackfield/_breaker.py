@@ -15,6 +15,8 @@ from jackfield._settings import QuarantineSettings
 
 _STREAM_GOES_WELL: Final = 5.0
 """Seconds after which a stream on trial has gone well: it may have no end."""
+_HINDSIGHT: Final = 0.2
+"""Seconds until it is known whether a call has held the event loop."""
 _BUSY_MS: Final = 1000
 """When to ask again while a trial runs, or when nobody knows."""
 
@@ -164,13 +166,17 @@ class Breaker:
                 if stream and not call.cancelled:
                     self._went_well()
 
-        timer = asyncio.get_running_loop().call_later(limit, time_is_up)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(limit, time_is_up)
 
-        def answered() -> None:
-            timer.cancel()
+        def well() -> None:
             if self._trial is call:
                 self._trial = None
                 self._went_well()
+
+        def answered() -> None:
+            timer.cancel()
+            loop.call_later(_HINDSIGHT, well)
 
         return answered
 
