@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "call": "Call a function of a running server.",
     "check": "Check configuration and plugins, for CI.",
     "config": "Write and show the configuration.",
+    "doctor": "See whether this machine, or a proxy, is fit for a server.",
 }
 
 

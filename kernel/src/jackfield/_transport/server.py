@@ -22,7 +22,8 @@ from jackfield._transport.asgi import ABORT, Application
 from jackfield._transport.engine import Engine
 from jackfield._transport.listener import address, listen
 
-_BACKLOG: Final = 2048
+BACKLOG: Final = 2048
+"""Connections that wait to be accepted; the system may allow fewer."""
 _GOODBYE: Final = 2
 """Seconds that connections have to close, once all calls have ended, before they are cut off."""
 
@@ -72,7 +73,7 @@ class HttpServer:
                 access_log=False,  # the path holds session ids, which are secrets
                 server_header=False,
                 date_header=False,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
                 timeout_graceful_shutdown=_GOODBYE,
             )
         )

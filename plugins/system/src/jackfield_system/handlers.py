@@ -24,9 +24,15 @@ async def ping(call: Call) -> str:
 
 @service.function(requires=())
 async def info(call: Call) -> Info:
-    """Tell the server's name, version, protocol version and limits."""
+    """Tell the server's name, version, protocol version and limits, and the caller its own address."""
     kernel = call.kernel
-    return Info(name="jackfield", version=kernel.version, protocol=kernel.protocol, limits=dict(kernel.limits))
+    return Info(
+        name="jackfield",
+        version=kernel.version,
+        protocol=kernel.protocol,
+        limits=dict(kernel.limits),
+        address=call.client.address if call.client is not None else None,
+    )
 
 
 @service.function(requires=())

@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Info(BaseModel):
-    """The server."""
+    """The server. `address` is the caller's own, as the server sees it."""
 
     name: str
     version: str
     protocol: int
     limits: dict[str, int | float]
+    address: str | None = None
 
 
 class PluginRow(BaseModel):
