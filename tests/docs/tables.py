@@ -35,6 +35,8 @@ PAST: Final = {
     "unpacked_size": "`resource_exhausted`",
     "unpack_ratio": "`resource_exhausted`",
     "depth": "`resource_exhausted`",
+    "message_rate": "`resource_exhausted` with `retry_after`; after 100 in a minute the connection is closed with 1008",
+    "byte_rate": "`resource_exhausted` with `retry_after`; after 100 in a minute the connection is closed with 1008",
     "batch": "`resource_exhausted`, one for the whole batch",
     "calls": "`resource_exhausted` with `retry_after`",
     "cancels": "the connection is closed with 1008",

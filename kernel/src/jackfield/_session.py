@@ -140,12 +140,12 @@ class Session:
             ack: The id under which the client waits for an acknowledgement, if it does.
             said: The event, as far as it can be read.
         """
-        frame = said[1] if isinstance(said, list) and len(said) == 2 and said[0] == "stream" else None
-        stream = read_frame_id(frame)
-        if stream is None:
-            self._send(error, ack, None, None)
+        name, argument = said if isinstance(said, list) and len(said) == 2 else (None, None)
+        call_id = read_frame_id(argument) if name in ("event", "stream") else None
+        if call_id is not None and name == "stream":
+            self._own_streams().fail(call_id, error)
         else:
-            self._own_streams().fail(stream, error)
+            self._send(error, ack, call_id, None)
 
     def close(self) -> None:
         """Cancel what runs for a client that has gone, save what is detached."""

@@ -124,6 +124,12 @@ class Limits(_Table):
     unpacked_size: Bytes = Field(4 * 1024 * 1024, description="Bytes that `data` or an envelope may unpack to.")
     unpack_ratio: Count = Field(100, description="Unpacked bytes per packed byte, past the first 64 KiB unpacked.")
     depth: int = Field(64, gt=0, le=128, description="Arrays and objects inside one another.")
+    message_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0, description="Messages of one connection in a second, five times as many at once; 0 for no limit."
+    )
+    byte_rate: Annotated[int, Field(ge=0)] = Field(
+        0, description="Bytes of one connection's messages in a second, five times as many at once; 0 for no limit."
+    )
     batch: Count = Field(50, description="Envelopes in a batch.")
     calls: Count = Field(64, description="Calls in flight of one connection.")
     cancels: Count = Field(100, description="Calls and streams that one connection may cancel in a second.")

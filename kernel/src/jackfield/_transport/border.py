@@ -28,6 +28,7 @@ from jackfield._transport import packet
 from jackfield._transport.engine import Engine
 from jackfield._transport.link import NAMESPACE, Link
 from jackfield._transport.message import Message
+from jackfield._transport.meter import make_link
 from jackfield._transport.namespaces import Namespaces
 from jackfield._transport.packet import Ack, PacketError
 from jackfield._transport.peer import Peer
@@ -240,7 +241,7 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         return lambda **options: Engine(self._settings, self.limits)
 
     def _receive(self, peer: Peer) -> Link:
-        return Link(self, peer)
+        return make_link(self, peer)
 
     def _link(self, sid: str) -> Link | None:
         """Return the client of this id in the namespace `/`, if it is connected to this server."""

@@ -182,8 +182,10 @@ class Link:
         """Take a message's text."""
         self._traffic.received += len(data)
         session = self.session
-        if session is not None and self._decoder.event(data, session.receive):
-            return
+        if session is None or not self._decoder.event(data, session.receive):
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
         try:
             self._take(self._decoder.text(data), len(data) - len(eio.MESSAGE))
         except PacketError as error:
@@ -288,7 +290,7 @@ class Link:
 
     def _successor(self) -> Link:
         """Return the link for a client that has left, should it come back on the same session: as another client."""
-        link = Link(self._host, self.peer)
+        link = type(self)(self._host, self.peer)
         link._refusals = self._refusals
         link._acks = Acks(self._host.limits.requests, self._acks.last)
         if self._elsewhere is not None:
