@@ -13,7 +13,7 @@ import jackfield
 import jackfield.client
 from jackfield import Code, _codec, _contract, _envelope, _json
 from jackfield._facade import hook_names
-from jackfield._transport import link
+from jackfield._transport import link, meter
 from tests.docs.blocks import DOCUMENTS, ROOT, blocks
 from tests.docs.runners import RUNNERS, signature
 from tests.docs.tables import COMMAND, commands, keys, limits, renewed
@@ -88,6 +88,7 @@ def test_it_is_said_which_codes_the_kernel_uses() -> None:
         ("protocol.md", f"at most {_codec._MAX_TOKENS} tokens"),
         ("protocol.md", f"a reply has at most {_json.MAX_BUFFERS} Buffers"),
         ("protocol.md", "refused three times" if link._MAX_REFUSALS == 3 else "refused"),
+        ("protocol.md", f"after {meter.MAX_REFUSED} in a minute the connection is closed with 1008"),
         ("errors.md", f"at most {_contract._MAX_DETAILS}."),
         ("errors.md", f"more than {_contract._MANY_FAULTS:,}"),
         ("errors.md", f"more than {_contract._MAX_KEY} characters"),
