@@ -225,6 +225,7 @@ class JackfieldKernel:
             with self._watchdog(dispatcher):
                 yield
             self.health.unfit = "the server is going away"
+            self._border.eio.leaving = True
             log.info("draining: %g s for the calls that run", self.settings.server.drain_timeout)
             with blocking_limit(self.settings.server.stop_timeout, whose, end_stop):
                 await self._drain(dispatcher)

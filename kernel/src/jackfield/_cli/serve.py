@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from jackfield._cli import EXIT_START_FAILED
+from jackfield._cli.notify import notify
 from jackfield._cli.options import config_option, json_option
 from jackfield._cli.terminal import fail
 from jackfield._configuration import load
@@ -155,6 +156,8 @@ class _Announcement:
         else:
             self._write(said)
         sys.stdout.flush()
+        if self._ready_fd is None:  # a worker speaks to who started it
+            notify(f"READY=1\nSTATUS={said['url']}")
 
     def _write(self, said: dict[str, Any]) -> None:
         parts = [

@@ -39,6 +39,7 @@ class Engine:
         sockets: The sessions by their ids.
         traffic: What counts the bytes of messages.
         receiver: Makes who is told what the client of a new session says; whoever builds the engine sets it.
+        leaving: Whether new clients are turned away, because the server is going to end.
     """
 
     async_mode: Final = "asgi"
@@ -51,6 +52,7 @@ class Engine:
         self.sockets: dict[str, Peer] = {}
         self.traffic = Traffic()
         self.receiver: Callable[[Peer], Receiver]
+        self.leaving = False
         self._terms = Terms(settings.ping_interval, settings.ping_timeout, limits.message_size)
         self._origins = frozenset(settings.cors_origins)
         self._pending: set[Peer] = set()
@@ -78,7 +80,7 @@ class Engine:
         """Open a session, and greet the client.
 
         Raises:
-            Refused: Too many clients are about to connect.
+            Refused: Too many clients are about to connect, or the server is going away.
         """
         self._check_room()
         websocket = wire is not None
@@ -201,6 +203,8 @@ class Engine:
             peer.close(SERVER_CLOSED)
 
     def _check_room(self) -> None:
+        if self.leaving:
+            raise Refused(503, 3, "The server is going away", {"retry-after": _RETRY_AFTER})
         if len(self._pending) >= self.limits.pending:
             self.refused("too many clients are about to connect (limits.pending)")
             raise Refused(503, 3, "Too many clients are about to connect; try again", {"retry-after": _RETRY_AFTER})
