@@ -52,15 +52,26 @@ _WHERE = """
 """
 
 
+_CONFIG = """
+[server]
+ping_interval = 1.0
+{server}
+[[access.rules]]
+functions = ["*"]
+requires = []
+"""
+
+
 @contextmanager
-def node(folder: Path, *arguments: str, config: str = "") -> Iterator[Server]:
+def node(folder: Path, *arguments: str, server: str = "") -> Iterator[Server]:
     """Run a server that tells which one it is: `api.where.here`.
 
     It pings every second: by polling, python-socketio's client at times says no goodbye, and waits for the next ping.
+    `server` is more lines of the table `[server]`.
     """
     plugins = write_plugin(folder / "plugins", "where", _WHERE, namespaces=["api.where"])
-    with serving(folder, *arguments, config=f"[server]\nping_interval = 1.0\n{config}", path=[plugins]) as server:
-        yield server
+    with serving(folder, *arguments, config=_CONFIG.format(server=server), path=[plugins]) as up:
+        yield up
 
 
 @dataclass
