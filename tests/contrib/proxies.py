@@ -81,12 +81,14 @@ class Proxy:
     Attributes:
         url: Where clients find it.
         process: The process.
-        logs: All files that it writes.
+        output: What it says.
+        access: What it says of requests.
     """
 
     url: str
     process: subprocess.Popen[bytes]
-    logs: Sequence[Path]
+    output: Path
+    access: Path
 
 
 def free_port() -> int:
@@ -156,6 +158,7 @@ def haproxy_files(folder: Path, port: int, servers: Sequence[str]) -> list[str]:
 
 
 FILES: dict[str, Callable[[Path, int, Sequence[str]], list[str]]] = {"nginx": nginx_files, "haproxy": haproxy_files}
+ACCESS = {"nginx": "jackfield.log", "haproxy": "output.log"}
 CHECK = {"nginx": "-t", "haproxy": "-c"}
 
 
@@ -176,7 +179,7 @@ def proxying(kind: str, executable: str, folder: Path, *servers: str) -> Iterato
     with log.open("wb") as output:
         process = subprocess.Popen([executable, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
-        yield Proxy(f"http://127.0.0.1:{port}", process, [log, folder / "error.log", folder / "jackfield.log"])
+        yield Proxy(f"http://127.0.0.1:{port}", process, log, folder / ACCESS[kind])
     finally:
         process.terminate()
         process.wait(LIMIT)
@@ -187,7 +190,7 @@ async def is_up(proxy: Proxy) -> None:
     port = int(proxy.url.rpartition(":")[2])
 
     def listens() -> bool:
-        assert proxy.process.poll() is None, proxy.logs[0].read_text(encoding="utf-8")
+        assert proxy.process.poll() is None, proxy.output.read_text(encoding="utf-8")
         with socket.socket() as knock:
             return knock.connect_ex(("127.0.0.1", port)) == 0
 

@@ -12,7 +12,7 @@ from tests.contrib.proxies import CONTRIB
 from tests.support.server import environment
 
 UNITS = CONTRIB / "systemd"
-COMMAND = "/opt/jackfield/bin/jackfield"
+COMMAND = "/usr/local/lib/jackfield/bin/jackfield"
 CONFIGURATION = "/etc/jackfield/jackfield.toml"
 
 # What systemd does before it starts the command: the socket becomes descriptor 3, and the memory is never writable and

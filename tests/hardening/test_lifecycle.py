@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 import socketio
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.client import Client, connected
 from tests.support.plugins import write_neighbour, write_plugin
@@ -401,8 +401,19 @@ async def test_42_a_stock_client_comes_back(tmp_path: Path, plugins: Path) -> No
         await sio.disconnect()
 
 
+async def is_sent_elsewhere(url: str) -> None:
+    """Come too late, by polling and by websocket: the status is one that makes proxies ask another server."""
+    async with aiohttp.ClientSession() as http, http.get(f"{url}/socket.io/?EIO=4&transport=polling") as response:
+        assert (response.status, response.headers["Retry-After"]) == (503, "5")
+        assert await response.json() == {"code": 3, "message": "The server is going away"}
+    with pytest.raises(InvalidStatus) as refused:
+        async with wire(url):
+            pass
+    assert refused.value.response.status_code == 503
+
+
 async def test_42_running_calls_finish_and_new_ones_are_turned_away(tmp_path: Path, plugins: Path) -> None:
-    """A call that runs is answered; a new call and a new client are `unavailable`, with the time to come back."""
+    """A call that runs is answered; a new call and a client that connects are told when to come back, a new one 503."""
     with serving(tmp_path, config=PATIENT, path=[plugins]) as server:
         async with wire(server.url) as client, wire(server.url, join=False) as newcomer:
             await client.send('42123["event",{"event":"api.work.ask"}]')
@@ -416,6 +427,7 @@ async def test_42_running_calls_finish_and_new_ones_are_turned_away(tmp_path: Pa
             refused = json.loads(str(await newcomer.join()).removeprefix("44"))
             assert 500 <= refused["data"].pop("retry_after") <= 5000
             assert refused == {"message": "The server is going away.", "data": {"code": "unavailable"}}
+            await is_sent_elsewhere(server.url)
             assert server.process.poll() is None
             await client.send('431["because"]')
             assert await told_until_closed(client) == (['43123[{"data":"because"}]'], 1012)
