@@ -134,6 +134,7 @@ class Dispatcher:
         self.accept()
         principal = await self._reception.authenticate(handshake)
         client = Client(connection, address=handshake.address, local=handshake.local, principal=principal)
+        self._reception.count(client)
         return Session(self, connection, client)
 
     def connected(self, session: Session) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from jackfield import _limited
 from jackfield._call import Client
@@ -43,6 +43,7 @@ class Reception:
         self._reporter = reporter
         self._closed = closed
         self._background: set[asyncio.Task[None]] = set()
+        self._present: dict[str, WeakSet[Client]] = {}
         self._told: WeakKeyDictionary[Client, asyncio.Task[None]] = WeakKeyDictionary()
 
     async def authenticate(self, handshake: Handshake) -> Principal | None:
@@ -71,12 +72,34 @@ class Reception:
             raise CallError(Code.UNAUTHENTICATED, "Nobody here knows who you are: check the token.")
         return principal
 
+    def count(self, client: Client) -> None:
+        """Count a client's connection among those of its principal.
+
+        Raises:
+            CallError: `resource_exhausted`: there are too many.
+        """
+        most, principal = self._limits.connections_per_principal, client.principal
+        if not most or principal is None:
+            return
+        present = self._present.setdefault(principal.id, WeakSet())
+        if len(present) >= most:
+            raise CallError(
+                Code.RESOURCE_EXHAUSTED,
+                f"You have {most} connections, and may have no more (limits.connections_per_principal).",
+                retry_after=retry_after(),
+            )
+        present.add(client)
+
     def arrived(self, client: Client) -> None:
         """Tell the plugins of a client that now knows that it is connected."""
         self._tell("jackfield_connect", self._hooks.connected(client, client.principal), client)
 
     def left(self, client: Client, reason: str) -> None:
         """Tell the plugins of a client that has gone."""
+        if client.principal is not None and (present := self._present.get(client.principal.id)) is not None:
+            present.discard(client)
+            if not present:
+                del self._present[client.principal.id]
         self._tell("jackfield_disconnect", self._hooks.disconnected(client, reason), client)
 
     async def close(self, timeout: float) -> None:

@@ -6,6 +6,7 @@ The settings of plugins are kept as they come; each plugin's own model checks th
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -32,11 +33,14 @@ from jackfield._service import read_scopes
 PREFIX: Final = "JACKFIELD_"
 RESERVED_NAMES: Final = frozenset({"policy", "enabled", "disabled", "required", "strict"})
 """Keys of the table `[plugins]`, which therefore name no plugin."""
+UNIX: Final = "unix"
+"""What stands for the clients of a Unix socket, which have no address."""
 _HOST_AND_PORT: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/\[\]]*)):(\d{1,5})", re.ASCII)
 
 Seconds: TypeAlias = Annotated[float, Field(gt=0)]
 Bytes: TypeAlias = Annotated[int, Field(gt=0)]
 Count: TypeAlias = Annotated[int, Field(gt=0)]
+Off: TypeAlias = Annotated[int, Field(ge=0)]
 File: TypeAlias = Annotated[Path | None, BeforeValidator(lambda value: value or None)]  # TOML has no null
 
 
@@ -66,6 +70,13 @@ class ServerSettings(_Table):
     websocket: Literal["auto", "picows", "asgi"] = Field(
         "auto", description="Carrier of websockets: picows is the fast one, auto takes it where it is installed."
     )
+    hosts: tuple[str, ...] = Field(
+        (), description="Names under which clients ask the server, as in their Host header; any if empty."
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description="Addresses and networks of proxies that are believed where clients are; unix for a Unix socket.",
+    )
     transports: tuple[Literal["polling", "websocket"], ...] = Field(
         ("polling", "websocket"), min_length=1, description="Carriers that clients may use."
     )
@@ -85,6 +96,32 @@ class ServerSettings(_Table):
         if self.tls_key is not None and self.tls_certificate is None:
             raise ValueError("tls_key needs tls_certificate")
         return self
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+", origin):
+                raise ValueError(
+                    f"an origin is written as https://example.com, without a path, or is *; not {origin!r}"
+                )
+        return value
+
+    @field_validator("hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", host):
+                raise ValueError(f"a host is a name or an address, with a port or without; not {host!r}")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            if proxy != UNIX:
+                ip_network(proxy)
+        return value
 
     @field_validator("admin")
     @classmethod
@@ -145,6 +182,14 @@ class Limits(_Table):
     threads: Count = Field(8, description="Worker threads of one plugin, for its plain functions.")
     auth_size: Bytes = Field(16 * 1024, description="Bytes of the CONNECT packet, before anybody knows who it is.")
     auth_timeout: Seconds = Field(5.0, description="Seconds that authentication may take.")
+    connections: Off = Field(0, description="Connections of all clients; 0 for no limit.")
+    connections_per_address: Off = Field(
+        0, description="Connections from one address, of IPv6 from one /64 network; 0 for no limit."
+    )
+    connections_per_principal: Off = Field(0, description="Connections of one principal; 0 for no limit.")
+    connects: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="New connections of all clients in a second; 0 for no limit."
+    )
     pending: Count = Field(1000, description="Clients that have not said CONNECT yet.")
     buffers_timeout: Seconds = Field(10.0, description="Seconds that the Buffers of a message have to follow it.")
     connect_timeout: Seconds = Field(10.0, description="Seconds that a client has to say CONNECT.")

@@ -20,6 +20,7 @@ from jackfield._transport.engine import Engine
 from jackfield._transport.message import Message
 from jackfield._transport.peer import Peer
 from jackfield._transport.request import Request, Transport
+from jackfield._transport.trust import Trust
 from jackfield._transport.wire import Reader, Traffic
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -31,6 +32,7 @@ ABORT: Final = "jackfield.abort"
 """The extension of a websocket's scope that holds a function which cuts the connection off."""
 
 _TOO_LARGE: Final = 1009
+_TRY_LATER: Final = 1013
 _GOODBYE: Final = 2.0
 _SLOWEST: Final = 1000
 """Bytes a second that the body of a request must bring, once its time is up."""
@@ -63,9 +65,9 @@ class Application:
             else:
                 await self._beside(scope, receive, send)
             return
-        request = _request(scope)
+        request = _request(engine.trust, scope)
         try:
-            cors = engine.cors_headers(request.headers.get("origin"))
+            cors = engine.vet(request)
             if scope["type"] == "websocket":
                 await _websocket(engine, scope, request, receive, send)
             else:
@@ -270,7 +272,12 @@ async def _websocket(engine: Engine, scope: Scope, request: Request, receive: Re
     await receive()
     await send({"type": "websocket.accept"})
     wire = AsgiWire(send, scope.get("extensions", {}).get(ABORT), engine.limits.message_size, engine.traffic)
-    wire.reader = attach(wire)
+    try:
+        wire.reader = attach(wire)
+    except Refused as refused:  # others have taken the last place meanwhile
+        engine.refused(str(refused))
+        await send({"type": "websocket.close", "code": _TRY_LATER, "reason": "no room"})
+        return
     await wire.read(receive)
 
 
@@ -280,14 +287,21 @@ def split(scope: Scope) -> tuple[str, str]:
     return root, path.removeprefix(root) if path.startswith(f"{root}/") else path
 
 
-def _request(scope: Scope) -> Request:
+def sender(trust: Trust, scope: Scope) -> tuple[str, bool]:
+    """Return the address of a request's client, and whether it came over TLS."""
     client = scope.get("client")
+    secure = scope.get("scheme") in ("https", "wss")
+    return trust.client(str(client[0]) if client else "", secure, scope["headers"])
+
+
+def _request(trust: Trust, scope: Scope) -> Request:
+    address, secure = sender(trust, scope)
     transport: Transport = "websocket" if scope["type"] == "websocket" else "polling"
     return Request(
         scope["query_string"].decode("latin-1"),
         scope["headers"],
-        address=client[0] if client else "",
-        secure=scope.get("scheme") in ("https", "wss"),
+        address=address,
+        secure=secure,
         transport=transport,
     )
 

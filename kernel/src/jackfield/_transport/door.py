@@ -154,15 +154,14 @@ class Door:
             return
         headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
         peername = self._transport.get_extra_info("peername")
-        request = Request(
-            query,
+        address, secure = engine.trust.client(
+            str(peername[0]) if isinstance(peername, tuple) else "",
+            self._transport.get_extra_info("sslcontext") is not None,
             headers,
-            address=str(peername[0]) if isinstance(peername, tuple) else "",
-            secure=self._transport.get_extra_info("sslcontext") is not None,
-            transport="websocket",
         )
+        request = Request(query, headers, address=address, secure=secure, transport="websocket")
         try:
-            engine.cors_headers(request.headers.get("origin"))
+            engine.vet(request)
             attach = engine.admit_websocket(request)
         except Refused as refused:
             engine.refused(str(refused))

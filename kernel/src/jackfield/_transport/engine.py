@@ -15,9 +15,11 @@ from typing import Any, Final
 from jackfield._settings import Limits, ServerSettings
 from jackfield._throttle import Throttle
 from jackfield._transport import eio
+from jackfield._transport.admission import Admission
 from jackfield._transport.eio import Machine, Phase, Refused, Terms
 from jackfield._transport.peer import SERVER_CLOSED, Peer
 from jackfield._transport.request import Request
+from jackfield._transport.trust import Trust
 from jackfield._transport.upgrade import Candidate
 from jackfield._transport.wire import Reader, Receiver, Traffic, Wire
 
@@ -38,6 +40,7 @@ class Engine:
     Attributes:
         sockets: The sessions by their ids.
         traffic: What counts the bytes of messages.
+        trust: Whose word counts about where a request came from.
         receiver: Makes who is told what the client of a new session says; whoever builds the engine sets it.
         leaving: Whether new clients are turned away, because the server is going to end.
     """
@@ -54,6 +57,8 @@ class Engine:
         self.receiver: Callable[[Peer], Receiver]
         self.leaving = False
         self._terms = Terms(settings.ping_interval, settings.ping_timeout, limits.message_size)
+        self.trust = Trust(settings)
+        self._admission = Admission(limits)
         self._origins = frozenset(settings.cors_origins)
         self._pending: set[Peer] = set()
         self._left = asyncio.Event()
@@ -62,28 +67,37 @@ class Engine:
 
     # What carriers ask.
 
-    def cors_headers(self, origin: str | None) -> dict[str, str]:
+    def vet(self, request: Request) -> dict[str, str]:
         """Return what a browser is told of a page's rights.
 
         Raises:
-            Refused: A page of this origin may not connect.
+            Refused: The server is not asked under this name, or a page of this origin may not connect.
         """
+        headers = request.headers
+        if not self.trust.serves(headers.get("host")):
+            raise eio.forbidden("The server is not asked under this name (server.hosts)")
+        origin = headers.get("origin")
         if origin is None:
             return {}
+        if origin in self._origins:
+            return {"access-control-allow-origin": origin, "access-control-allow-credentials": "true"}
         if "*" in self._origins:
+            # Browsers send cookies with websockets whatever they are told, so that nobody must take them for a word of
+            # the user's.
+            request.forget_cookies()
             return {"access-control-allow-origin": origin}
-        if origin not in self._origins:
-            raise eio.forbidden("Pages of this origin may not connect (server.cors_origins)")
-        return {"access-control-allow-origin": origin, "access-control-allow-credentials": "true"}
+        raise eio.forbidden("Pages of this origin may not connect (server.cors_origins)")
 
     def open(self, request: Request, wire: Wire | None = None) -> Peer:
         """Open a session, and greet the client.
 
         Raises:
-            Refused: Too many clients are about to connect, or the server is going away.
+            Refused: There is no room, or the server is going away.
         """
-        self._check_room()
+        self._check_room(request)
         websocket = wire is not None
+        if not websocket:
+            self._admission.knock()
         machine = Machine(secrets.token_urlsafe(15), self._terms, asyncio.get_running_loop().time, websocket=websocket)
         peer = Peer(
             machine,
@@ -94,6 +108,7 @@ class Engine:
         )
         peer.receiver = self.receiver(peer)
         self.sockets[machine.sid] = peer
+        self._admission.opened(request.address)
         self._pending.add(peer)
         greeting = machine.greeting(upgrades=not websocket and "websocket" in self.settings.transports)
         if wire is not None:
@@ -126,7 +141,8 @@ class Engine:
         if transport != "websocket":
             raise eio.bad_request()
         if sid is None:
-            self._check_room()
+            self._check_room(request)
+            self._admission.knock()
             return lambda wire: self.open(request, wire)
         peer = self.session(sid, request)
         return lambda wire: Candidate(peer, wire)
@@ -202,15 +218,14 @@ class Engine:
         for peer in list(self.sockets.values()):
             peer.close(SERVER_CLOSED)
 
-    def _check_room(self) -> None:
+    def _check_room(self, request: Request) -> None:
         if self.leaving:
             raise Refused(503, 3, "The server is going away", {"retry-after": _RETRY_AFTER})
-        if len(self._pending) >= self.limits.pending:
-            self.refused("too many clients are about to connect (limits.pending)")
-            raise Refused(503, 3, "Too many clients are about to connect; try again", {"retry-after": _RETRY_AFTER})
+        self._admission.check(request.address, len(self._pending))
 
     def _gone(self, peer: Peer) -> None:
         self._pending.discard(peer)
         if peer.machine.phase is Phase.CLOSED:
-            self.sockets.pop(peer.sid, None)
+            if self.sockets.pop(peer.sid, None) is not None:
+                self._admission.closed(peer.request.address)
             self._left.set()

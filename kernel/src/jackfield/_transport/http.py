@@ -6,12 +6,18 @@ Made for whichever parser is installed; httptools has no limits of its own, h11 
 from __future__ import annotations
 
 import asyncio
+import logging
+import resource
 from importlib.util import find_spec
 from typing import Any, Final
 
 from jackfield._settings import Limits
+from jackfield._throttle import Throttle
 
-_REASONS: Final = {408: "Request Timeout", 431: "Request Header Fields Too Large"}
+_REASONS: Final = {408: "Request Timeout", 431: "Request Header Fields Too Large", 503: "Service Unavailable"}
+
+_scarcity: Final = Throttle()
+log: Final = logging.getLogger("jackfield.transport")
 
 
 def implementation() -> str:
@@ -19,17 +25,36 @@ def implementation() -> str:
     return "httptools" if find_spec("httptools") else "h11"
 
 
-def make_protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """Return the protocol class for uvicorn."""
-    return _httptools(limits) if implementation() == "httptools" else _h11(limits)
+def make_protocol(limits: Limits, reserve: int = 0) -> type[asyncio.Protocol]:
+    """Return the protocol class for uvicorn.
+
+    Args:
+        limits: The limits of the protocol.
+        reserve: How many of the process's file descriptors its connections leave to others.
+    """
+    return _httptools(limits, reserve) if implementation() == "httptools" else _h11(limits, reserve)
 
 
-def _refuse(transport: asyncio.Transport, status: int) -> None:
+def _refuse(transport: asyncio.Transport, status: int, more: str = "") -> None:
     if not transport.is_closing():
         transport.write(
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode()
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\n{more}content-length: 0\r\nconnection: close\r\n\r\n".encode()
         )
         transport.close()
+
+
+def _is_too_much(transport: asyncio.Transport, reserve: int) -> bool:
+    """Refuse a connection for which there is no file descriptor to spare; tell whether it was."""
+    if not reserve:
+        return False
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    # The kernel gives out the lowest number that is free.
+    if most == resource.RLIM_INFINITY or transport.get_extra_info("socket").fileno() < most - reserve:
+        return False
+    if _scarcity.ready(None):
+        log.warning("connections are refused: the process may have %d file descriptors (ulimit -n)", most)
+    _refuse(transport, 503, "retry-after: 5\r\n")
+    return True
 
 
 class _HeadTimer:
@@ -43,7 +68,7 @@ class _HeadTimer:
         self._handle.cancel()
 
 
-def _httptools(limits: Limits) -> type[asyncio.Protocol]:
+def _httptools(limits: Limits, reserve: int) -> type[asyncio.Protocol]:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415 - an optional parser
 
     class HttpProtocol(HttpToolsProtocol):
@@ -53,7 +78,8 @@ def _httptools(limits: Limits) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._expect_head()
+            if not _is_too_much(transport, reserve):
+                self._expect_head()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._head_complete()
@@ -100,7 +126,7 @@ def _httptools(limits: Limits) -> type[asyncio.Protocol]:
     return HttpProtocol
 
 
-def _h11(limits: Limits) -> type[asyncio.Protocol]:
+def _h11(limits: Limits, reserve: int) -> type[asyncio.Protocol]:
     import h11  # noqa: PLC0415 - uvicorn's own, where there is no other parser
     from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: PLC0415 - an optional parser
 
@@ -109,7 +135,8 @@ def _h11(limits: Limits) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self.head_timer = _HeadTimer(self.transport, limits.request_timeout)
+            if not _is_too_much(transport, reserve):
+                self.head_timer = _HeadTimer(self.transport, limits.request_timeout)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._head_complete()

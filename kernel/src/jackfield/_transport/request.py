@@ -45,6 +45,11 @@ class Request:
         pairs = (line.partition(b":") for line in self._headers.split(b"\n") if line)
         return read_headers((name, value) for name, _, value in pairs)
 
+    def forget_cookies(self) -> None:
+        """Leave nobody the cookies that came with it."""
+        lines = self._headers.split(b"\n")
+        self._headers = b"\n".join(line for line in lines if line.partition(b":")[0].lower() != b"cookie")
+
     def speaks_for(self, first: Request) -> bool:
         """Tell whether it shows the credentials that the session's first request showed."""
         shown, expected = self._credentials(), first._credentials()

@@ -20,10 +20,12 @@ from jackfield._identity import Handshake
 from jackfield._route import AsgiApp, Route
 from jackfield._settings import Limits, ServerSettings
 from jackfield._throttle import Throttle
-from jackfield._transport.asgi import NOTHING_HERE, TEXT, Event, Receive, Scope, Send, answer, respond, split
+from jackfield._transport.asgi import NOTHING_HERE, TEXT, Event, Receive, Scope, Send, answer, respond, sender, split
+from jackfield._transport.eio import forbidden
 from jackfield._transport.listener import listen_tcp
 from jackfield._transport.request import read_headers
 from jackfield._transport.server import HttpServer
+from jackfield._transport.trust import Trust
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,6 +53,7 @@ class Routes:
         self._health = health
         self._taken = {settings.path: "the Socket.IO endpoint", **dict.fromkeys(_OWN, "the server's health")}
         self._mounted: dict[str, tuple[str, Route]] = {}
+        self._trust = Trust(settings)
         self._hints = Throttle(_SAY_AGAIN)
         self._faults = Throttle()
 
@@ -85,7 +88,10 @@ class Routes:
     async def _serve(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
         root, path = split(scope)
         own = path.rstrip("/") or "/"
-        local = place == "admin" or _is_local(scope)
+        headers = read_headers(scope["headers"])
+        address, secure = sender(self._trust, scope)
+        on_machine = Handshake(headers=headers, address=address).local
+        local = place == "admin" or on_machine
         if own in _OWN and scope["type"] == "http" and not (own == "/healthz" and place == "main"):
             await self._probe(own, scope, send, local=local)
             return
@@ -94,7 +100,17 @@ class Routes:
             await answer(scope, send, NOTHING_HERE)
             return
         plugin, route = self._mounted[found]
-        await self._run(f"{found} of the plugin {plugin}", route.app, root, found, path, scope, receive, send)
+        host = headers.get("host")
+        everybodys = route.public and place != "admin"
+        if not (self._trust.serves(host) if everybodys else not on_machine or self._trust.is_own_name(host)):
+            await answer(scope, send, forbidden("The server is not asked under this name (server.hosts)"))
+            return
+        inner = {**scope, "root_path": root + found, "path": root + path}
+        if scope.get("client") and address != scope["client"][0]:
+            inner["client"] = (address, 0)
+        if secure:
+            inner["scheme"] = "wss" if scope["type"] == "websocket" else "https"
+        await self._run(f"{found} of the plugin {plugin}", route.app, inner, receive, send)
 
     async def _probe(self, path: str, scope: Scope, send: Send, *, local: bool) -> None:
         if scope["method"] not in ("GET", "HEAD"):
@@ -129,9 +145,7 @@ class Routes:
             )
         return place == "both" and local
 
-    async def _run(
-        self, name: str, app: AsgiApp, root: str, mounted: str, path: str, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _run(self, name: str, app: AsgiApp, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
 
         def remember(event: Event) -> Awaitable[None]:
@@ -139,9 +153,8 @@ class Routes:
             begun = True
             return send(event)
 
-        inner = {**scope, "root_path": root + mounted, "path": root + path}
         try:
-            await app(inner, receive, remember)
+            await app(scope, receive, remember)
         except asyncio.CancelledError:
             raise
         except BaseException:  # a plugin may raise anything; sys.exit() must not end the server
@@ -177,8 +190,3 @@ async def _failed(scope: Scope, send: Send) -> None:
         await respond(send, 500, b"This route failed", TEXT, {})
     else:
         await send({"type": "websocket.close", "code": 1011})
-
-
-def _is_local(scope: Scope) -> bool:
-    client = scope.get("client")
-    return Handshake(headers=read_headers(scope["headers"]), address=client[0] if client else "").local

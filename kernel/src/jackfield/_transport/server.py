@@ -24,6 +24,8 @@ from jackfield._transport.listener import address, listen
 
 BACKLOG: Final = 2048
 """Connections that wait to be accepted; the system may allow fewer."""
+_RESERVE: Final = 32
+"""File descriptors that clients leave to the admin listener and to plugins."""
 _GOODBYE: Final = 2
 """Seconds that connections have to close, once all calls have ended, before they are cut off."""
 
@@ -61,7 +63,7 @@ class HttpServer:
                 Application(engines, beside),
                 interface="asgi3",
                 loop="none",
-                http=http.make_protocol(limits),
+                http=http.make_protocol(limits, _RESERVE if engines else 0),
                 ws=_websocket_protocol(settings, limits, engines),
                 ws_max_size=limits.message_size,
                 ws_ping_interval=None,  # Engine.IO has pings of its own
@@ -71,6 +73,7 @@ class HttpServer:
                 lifespan="off",
                 log_config=None,
                 access_log=False,  # the path holds session ids, which are secrets
+                proxy_headers=False,  # server.trusted_proxies says whose count
                 server_header=False,
                 date_header=False,
                 backlog=BACKLOG,
