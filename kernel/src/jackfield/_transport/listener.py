@@ -8,13 +8,61 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from jackfield._errors import StartError
 from jackfield._settings import ServerSettings
 
 _KNOCK: Final = 1.0
 """Seconds that somebody who listens on a Unix socket has to let a connection in."""
+_AT_ONCE: Final = 4
+"""Connections that are accepted before the event loop goes on: the ones to be refused are gone before the next come."""
+
+
+class _Listener(socket.socket):
+    """A listening socket that can be read to its end, which asyncio takes amiss, where there is no descriptor left.
+
+    asyncio accepts thousands of connections at one go, and logs each that fails. uvloop does not ask this class.
+    """
+
+    def __init__(self, family: int = -1, kind: int = -1, fileno: int | None = None) -> None:
+        super().__init__(family, kind, fileno=fileno)
+        self._spare: int | None = os.open(os.devnull, os.O_RDONLY)
+        self._accepted = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection, unless it is the others' turn."""
+        if self._accepted >= _AT_ONCE:
+            self._accepted = 0
+            raise BlockingIOError
+        try:
+            found = super().accept()
+        except OSError as error:
+            self._accepted = 0
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._drop_one()
+                raise BlockingIOError from None
+            raise
+        self._accepted += 1
+        return found
+
+    def close(self) -> None:
+        """Close it."""
+        self._free()
+        super().close()
+
+    def _drop_one(self) -> None:
+        """Close the next connection; left alone it would wake the event loop again and again."""
+        self._free()
+        with contextlib.suppress(OSError):
+            super().accept()[0].close()
+        with contextlib.suppress(OSError):
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def _free(self) -> None:
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
 
 
 @contextlib.contextmanager
@@ -61,7 +109,7 @@ def address(listener: socket.socket, *, tls: bool) -> str:
 
 def _handed_over(fd: int) -> socket.socket:
     try:
-        listener = socket.socket(fileno=fd)
+        listener = _Listener(fileno=fd)
     except OSError as error:
         raise StartError([f"cannot listen on descriptor {fd}: {error.strerror} (--fd)"]) from None
     if listener.type != socket.SOCK_STREAM or listener.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
@@ -90,7 +138,7 @@ def listen_tcp(host: str, port: int, setting: str) -> socket.socket:
         raise StartError([f"cannot listen on {where}: {error.strerror} ({setting.partition(',')[0]})"]) from None
     family, _, _, _, bound = found[0]
     try:
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener = _Listener(family, socket.SOCK_STREAM)
     except OSError as error:  # a family that this machine does not have
         raise StartError([f"cannot listen on {where}: {error.strerror} ({setting.partition(',')[0]})"]) from None
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -104,7 +152,7 @@ def listen_tcp(host: str, port: int, setting: str) -> socket.socket:
 
 
 def _listen_unix(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = _Listener(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _make_way(path)
         listener.bind(os.fspath(path))
