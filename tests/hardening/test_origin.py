@@ -5,14 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+import aiohttp
 import pytest
 
 from tests.hardening.fronts import ANYBODY, HERE, PROXY, Reply, fronted, knock, opened, poll, write_front
+from tests.support.plugins import write_plugin
 from tests.support.server import Server, serving
 
 GOOD = "https://good.example"
 EVIL = "https://evil.example"
 CLIENT = "203.0.113.7"
+
+ROUTED = """
+    from jackfield import hookimpl
+
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+    @hookimpl
+    def jackfield_http():
+        return {"/routed": app}
+"""
 
 CASES: dict[str, tuple[dict[str, str], bool]] = {
     "no origin": ({}, True),
@@ -133,3 +149,25 @@ async def test_27_any_origin_has_no_credentials(
     if origin is not None:
         shown = (await poll(anybody.url, headers)).headers.get("access-control-allow-credentials")
         assert shown == (None if cookie is None else "true")
+
+
+@pytest.fixture(scope="module", name="routed", params=["main", "admin"])
+def _routed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the operator's routes, on the main port or on a listener of their own."""
+    folder = tmp_path_factory.mktemp("routed")
+    admin = 'admin = "127.0.0.1:0"' if request.param == "admin" else ""
+    write_plugin(folder / "p", "routed", ROUTED)
+    with serving(folder, config=f'[server]\nhosts = ["api.example"]\n{admin}\n', path=[folder / "p"]) as server:
+        yield server.ready["admin"] or server.url
+
+
+async def test_27_a_route_is_asked_under_its_own_name(routed: str) -> None:
+    """A page that was led to the operator's routes by a name of its own gets nothing; probes are for everybody."""
+
+    async def ask(path: str, host: str) -> int:
+        async with aiohttp.ClientSession() as http, http.get(routed + path, headers={"Host": host}) as response:
+            return response.status
+
+    hosts = ["127.0.0.1", "localhost:1", "api.example", "evil.example", "127.0.0.1.evil.example"]
+    assert [await ask("/routed", host) for host in hosts] == [200, 200, 200, 403, 403]
+    assert [await ask("/livez", host) for host in hosts] == [200] * 5
