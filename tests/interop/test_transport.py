@@ -208,7 +208,7 @@ async def test_a_page_cannot_speak_in_the_session_of_another(listed: Server) -> 
 async def test_nothing_else_is_served(server: Server) -> None:
     """Beside the Socket.IO path there is nothing."""
     async with aiohttp.ClientSession() as http:
-        for path in ("/", "/socket.iox/", "/socket", "/metrics", "/socket.io/../"):
+        for path in ("/", "/socket.iox/", "/socket", "/admin", "/socket.io/../"):
             async with http.get(server.url + path) as response:
                 assert response.status == 404
 
