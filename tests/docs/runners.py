@@ -114,7 +114,7 @@ def _console(block: Block, stage: Stage) -> None:
         if re.fullmatch(r"jackfield serve\b[^;|&]*", command):
             came, _ = stage.serve(command)
         else:
-            if re.match(r"(?:jackfield call|python|node|curl)\b", command):
+            if re.match(r"(?:jackfield (?:call|top)|python|node|curl)\b", command):
                 assert stage.url
             came = stage.run(command)
         _compare(shown, came, command)

@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "plugins": "List plugins, and switch them on and off.",
     "functions": "List what can be called, or show one function.",
     "call": "Call a function of a running server.",
+    "top": "Show what a running server is doing, as it happens.",
     "check": "Check configuration and plugins, for CI.",
     "config": "Write and show the configuration.",
     "doctor": "See whether this machine, or a proxy, is fit for a server.",

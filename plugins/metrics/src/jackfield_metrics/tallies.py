@@ -62,13 +62,13 @@ class Count:
 
     @property
     def errors(self) -> int:
-        """How many of them failed."""
-        return sum(self.failures.values())
+        """How many of them failed; those that were cancelled, or whose client has gone, did not."""
+        return sum(self.failures.values()) - self.failures.get(_GONE, 0)
 
     @property
     def codes(self) -> dict[str, int]:
         """How many have ended, by code; `ok` is there always."""
-        return {OK: self.calls - self.errors, **self.failures}
+        return {OK: self.calls - sum(self.failures.values()), **self.failures}
 
 
 class Tallies:
