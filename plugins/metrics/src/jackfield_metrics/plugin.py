@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING, Final
+
 from jackfield import Kernel, Observer, Route, Service, hookimpl
 from jackfield_metrics.exposition import Exposition
 from jackfield_metrics.figures import Meter
 from jackfield_metrics.handlers import METERS, service
 from jackfield_metrics.messages import MetricsSettings
 from jackfield_metrics.tallies import Several, Tallies
+
+if TYPE_CHECKING:
+    from jackfield_metrics.traces import Traces
+
+_TRACES: Final[dict[Kernel, Traces]] = {}
+"""What traces the calls of each server that runs in this process."""
 
 
 @hookimpl
@@ -36,8 +45,15 @@ async def jackfield_startup(kernel: Kernel, settings: MetricsSettings) -> None:
 
 @hookimpl
 def jackfield_observe(kernel: Kernel, settings: MetricsSettings) -> Observer:
-    """Return what counts calls."""
-    found = [observer for observer in (METERS[kernel].tallies,) if observer is not None]
+    """Return what counts calls, what traces them, or both."""
+    found: list[Observer] = []
+    if (tallies := METERS[kernel].tallies) is not None:
+        found.append(tallies)
+    if settings.traces:
+        from jackfield_metrics.traces import Traces  # noqa: PLC0415 - OpenTelemetry may not be installed
+
+        _TRACES[kernel] = traces = Traces(kernel.version)
+        found.append(traces)
     return found[0] if len(found) == 1 else Several(found)
 
 
@@ -49,5 +65,7 @@ def jackfield_http(kernel: Kernel, settings: MetricsSettings) -> dict[str, Route
 
 @hookimpl
 async def jackfield_shutdown(kernel: Kernel) -> None:
-    """Forget what was counted."""
+    """Forget what was counted, and send the last traces."""
     METERS.pop(kernel, None)
+    if (traces := _TRACES.pop(kernel, None)) is not None:
+        await asyncio.to_thread(traces.close)
