@@ -486,6 +486,46 @@ async def test_from_the_start_to_the_end(tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------- plugins that are required
 
+WEAK = """
+    from pathlib import Path
+
+    from jackfield import Call, Service, hookimpl
+
+    service = Service("api.weak")
+
+
+    @service.function
+    async def work(call: Call) -> None:
+        if not Path("well").exists():
+            raise OSError("no disk")
+
+
+    @hookimpl
+    def jackfield_services():
+        return [service]
+"""
+
+
+async def test_a_required_plugin_that_fails(tmp_path: Path) -> None:
+    """While it is out of service the server is not ready."""
+    write_plugin(tmp_path / "p", "weak", WEAK, namespaces=["api.weak"])
+    config = '[plugins]\nrequired = ["weak"]\n[quarantine]\nfailures = 1\nretry = 0.1\nmax_retry = 0.1\ntrials = 1\n'
+    with serving(tmp_path, config=config, path=[tmp_path / "p"]) as server:
+        async with connected(server.url, "websocket") as client:
+            await probed(server.url, "/readyz", 200)
+            await client.call("api.weak.work")
+            await probed(server.url, "/readyz", 503)
+            found = await line(server.url, "[-]plugin/weak")
+            assert found is not None
+            assert found.startswith("[-]plugin/weak failed: it is quarantined: ")
+            (tmp_path / "well").touch()
+
+            async def unwell() -> bool:
+                return "error" in await client.call("api.weak.work")
+
+            await eventually(unwell)
+            await probed(server.url, "/readyz", 200)
+
 
 def test_a_required_plugin_that_is_not_in_service(tmp_path: Path) -> None:
     """All of them are named, with what became of them; plugins that are not required are nobody's concern."""

@@ -98,6 +98,14 @@ DIARY = """
         return [service]
 
     @hookimpl
+    def jackfield_http():
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": f"{scope['root_path']} {scope['path']}".encode()})
+
+        return {"/diary": app}
+
+    @hookimpl
     async def jackfield_startup():
         Path("started").touch()
 
@@ -198,6 +206,14 @@ async def test_in_another_application(tmp_path: Path, mount: str) -> None:
             for target, status in (("/health", 200), ("/socket.io/", 418), ("/api/other", 404)):
                 async with session.get(url + target) as answer:
                     assert answer.status == status
+            for target, text in (("livez", "ok"), ("readyz", "ok")):
+                async with session.get(f"{url}/api/{target}") as answer:
+                    assert await answer.text() == text
+            async with session.get(f"{url}/api/diary/today") as answer:
+                root = "" if mount == "path-only" else "/api"
+                assert await answer.text() == f"{root}/diary {root}/diary/today"
+            async with session.get(f"{url}/api/diary", headers={"X-Forwarded-For": "192.0.2.1"}) as answer:
+                assert answer.status == 404
         host.process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(host.process.wait, START_LIMIT)
         assert (tmp_path / "s/stopped").exists()
