@@ -506,13 +506,28 @@ WEAK = """
 """
 
 
-async def test_a_required_plugin_that_fails(tmp_path: Path) -> None:
-    """While it is out of service the server is not ready."""
+FRAIL = """
+
+    @hookimpl
+    async def jackfield_health():
+        await work(None)
+"""
+
+
+async def test_a_plugin_that_fails(tmp_path: Path) -> None:
+    """While one that is required is out of service the server is not ready; another one is nobody's concern."""
     write_plugin(tmp_path / "p", "weak", WEAK, namespaces=["api.weak"])
+    write_plugin(tmp_path / "p", "frail", WEAK.replace("api.weak", "api.frail") + FRAIL, namespaces=["api.frail"])
+    (tmp_path / "well").touch()
     config = '[plugins]\nrequired = ["weak"]\n[quarantine]\nfailures = 1\nretry = 0.1\nmax_retry = 0.1\ntrials = 1\n'
     with serving(tmp_path, config=config, path=[tmp_path / "p"]) as server:
         async with connected(server.url, "websocket") as client:
+            await told(server.url, "[+]health/frail ok")
+            (tmp_path / "well").unlink()
+            await client.call("api.frail.work")
             await probed(server.url, "/readyz", 200)
+            assert await line(server.url, "[!]plugin/frail quarantined: ") is not None
+            assert await line(server.url, "[-]") is None
             await client.call("api.weak.work")
             await probed(server.url, "/readyz", 503)
             found = await line(server.url, "[-]plugin/weak")

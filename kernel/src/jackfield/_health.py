@@ -82,7 +82,10 @@ class Health:
 
     async def _ask(self) -> None:
         try:
-            self._heard = await asyncio.gather(*(self._ask_one(plugin, ask) for plugin, ask in self._hooks))
+            # What is out of service says so itself, and is no reason not to be ready.
+            serving = {plugin.name for plugin in self._plugins if plugin.in_service}
+            asked = [self._ask_one(plugin, ask) for plugin, ask in self._hooks if plugin in serving]
+            self._heard = await asyncio.gather(*asked)
             self._good_until = time.monotonic() + _FRESH
         finally:
             self._asking = None
