@@ -182,7 +182,7 @@ class Breaker:
 
     def _went_well(self) -> None:
         self._successes += 1
-        if self.shut and self._successes >= self._settings.trials:
+        if self.plugin.state is State.QUARANTINED and self._successes >= self._settings.trials:
             self.release()
 
     def _look_at_window(self) -> None:

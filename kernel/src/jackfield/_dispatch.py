@@ -269,7 +269,7 @@ class Dispatcher:
 
     def _switched(self, breaker: Breaker) -> None:
         """Open or shut the ways to a plugin; while it is out of service, it watches no calls either."""
-        self.shortcuts.renew()
+        self.shortcuts.switch(breaker.plugin.name)
         out = {name for name, each in self._breakers.items() if each.shut}
         self._audience.observers[:] = [pair for pair in self._observers if pair[0] not in out]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from contextvars import copy_context
 from functools import partial
@@ -21,6 +22,7 @@ from jackfield._pipeline import Pipeline
 
 _TABLES: Final = 256
 """Tables at the most: who has yet another set of scopes goes the longer way."""
+_NO_WAYS: Final[Mapping[str, Quick]] = {}
 _Step: TypeAlias = tuple[Call, Coroutine[object, None, object]]
 
 
@@ -36,56 +38,79 @@ Quick: TypeAlias = Callable[[Caller, bytes, Value, bool], None]
 """Takes who calls, the id to acknowledge, the data, and whether it may hold Buffers."""
 
 
-class Shortcuts:
-    """The shortest ways, for each set of scopes a table of what may be called with it.
+class Table:
+    """The shortest ways that one set of scopes opens; sessions hold it.
 
-    A session holds the table of its principal, which changes in place as ways are shut and opened.
+    Attributes:
+        ways: The ways by event; none while the server takes nothing new.
+        kept: Those that there are when it does.
+        principal: One of those whose table it is.
+    """
+
+    __slots__ = ("kept", "principal", "ways")
+
+    def __init__(self, principal: Principal | None) -> None:
+        self.principal = principal
+        self.kept: dict[str, Quick] = {}
+        self.ways = _NO_WAYS
+
+
+class Shortcuts:
+    """The shortest ways, in a table for each set of scopes.
 
     Args:
         ways: The shortest ways that there are, by event, each with the function that it leads to.
     """
 
     def __init__(self, ways: Mapping[str, tuple[Pipeline, Quick]]) -> None:
-        self._ways = ways
+        self._ways: dict[str, dict[str, tuple[Pipeline, Quick]]] = defaultdict(dict)
+        for event, (pipeline, quick) in ways.items():
+            self._ways[pipeline.info.plugin][event] = pipeline, quick
+        # Scopes that no function requires make no difference.
         self._scopes = frozenset(
             scope for pipeline, _ in ways.values() if pipeline.access for scope in pipeline.access.requires or ()
         )
-        self._tables: dict[frozenset[str], tuple[Principal | None, dict[str, Quick]]] = {}
+        self._tables: dict[frozenset[str] | None, Table] = {}
+        self._none = Table(None)  # for those beyond the last table: the longer way is always right
         self._shut = False
 
-    def of(self, principal: Principal | None) -> Mapping[str, Quick]:
+    def of(self, principal: Principal | None) -> Table:
         """Return the table of a principal."""
-        scopes = frozenset() if principal is None else principal.scopes & self._scopes
-        if scopes not in self._tables:
+        key = None if principal is None else principal.scopes & self._scopes
+        table = self._tables.get(key)
+        if table is None:
             if len(self._tables) >= _TABLES:
-                return {}  # the longer way is always right
-            self._tables[scopes] = principal, {}
-            self._fill(*self._tables[scopes])
-        return self._tables[scopes][1]
+                return self._none
+            table = self._tables[key] = Table(principal)
+            for plugin in self._ways:
+                self._fill(table, plugin)
+            if not self._shut:
+                table.ways = table.kept
+        return table
 
     def shut(self) -> None:
         """Shut all ways."""
         self._shut = True
-        self.renew()
+        for table in self._tables.values():
+            table.ways = _NO_WAYS
 
     def open(self) -> None:
-        """Open all ways again that lead to plugins in service."""
+        """Open the ways again that are not shut for their plugin's sake."""
         self._shut = False
-        self.renew()
+        for table in self._tables.values():
+            table.ways = table.kept
 
-    def renew(self) -> None:
-        """Shut and open ways as their plugins go out of service and come back."""
-        for principal, table in self._tables.values():
-            self._fill(principal, table)
+    def switch(self, plugin: str) -> None:
+        """Shut or open the ways to a plugin that went out of service, or is back."""
+        for table in self._tables.values():
+            self._fill(table, plugin)
 
-    def _fill(self, principal: Principal | None, table: dict[str, Quick]) -> None:
-        table.clear()
-        if not self._shut:
-            table.update(
-                (event, quick)
-                for event, (pipeline, quick) in self._ways.items()
-                if not pipeline.breaker.shut and (pipeline.access is None or pipeline.access.admits(principal))
-            )
+    def _fill(self, table: Table, plugin: str) -> None:
+        for event, (pipeline, quick) in self._ways[plugin].items():
+            if pipeline.breaker.shut:
+                table.kept.pop(event, None)
+            elif pipeline.access is None or pipeline.access.admits(table.principal):
+                table.kept[event] = quick
 
 
 def make_quick(pipeline: Pipeline, scope: Scope, audience: Audience, launch: Launch) -> Quick | None:

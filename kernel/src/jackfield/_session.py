@@ -19,7 +19,7 @@ from jackfield._identity import Principal
 from jackfield._invocation import Answer, Outcome, Places
 from jackfield._json import Json, Value
 from jackfield._pipeline import Pipeline
-from jackfield._quick import Caller, Quick, Shortcuts
+from jackfield._quick import Caller, Shortcuts, Table
 from jackfield._settings import Limits
 from jackfield._streams import Channel, Streams
 
@@ -97,7 +97,7 @@ class Session:
         self.running: Places = {}
         self._streams: Streams | None = None  # most connections open none
         self._expiry: asyncio.TimerHandle | None = None
-        self._quick: Mapping[str, Quick]
+        self._quick: Table
         self._identified()
         client.when_renewed(self._identified)
 
@@ -117,7 +117,7 @@ class Session:
                 # The plainest call, acknowledged, with data and nothing else: most are of this kind.
                 if type(argument) is dict and len(argument) == 2 and ack is not None and "data" in argument:
                     called = argument.get("event")
-                    quick = self._quick.get(called) if type(called) is str else None
+                    quick = self._quick.ways.get(called) if type(called) is str else None
                     if quick is not None and len(self.running) < self._limits.calls:
                         quick(self, ack, argument["data"], buffers)
                         return
