@@ -37,16 +37,16 @@ class Scrape:
 
     def __init__(self, text: str) -> None:
         self.families = {family.name: family for family in text_string_to_metric_families(text)}
-        self._samples = [sample for family in self.families.values() for sample in family.samples]
+        self.samples = [sample for family in self.families.values() for sample in family.samples]
 
     @property
     def names(self) -> set[str]:
         """The names of all samples."""
-        return {sample.name for sample in self._samples}
+        return {sample.name for sample in self.samples}
 
     def all(self, name: str, **labels: str) -> list[float]:
         """Return the values of the samples that have these labels, and maybe others."""
-        return [s.value for s in self._samples if s.name == name and labels.items() <= s.labels.items()]
+        return [s.value for s in self.samples if s.name == name and labels.items() <= s.labels.items()]
 
     def one(self, name: str, **labels: str) -> float:
         """Return the value of the only such sample."""
@@ -55,7 +55,7 @@ class Scrape:
 
     def labels(self, name: str, label: str) -> set[str]:
         """Return the values of a label."""
-        return {sample.labels[label] for sample in self._samples if sample.name == name}
+        return {sample.labels[label] for sample in self.samples if sample.name == name}
 
 
 async def scrape(url: str, path: str = "/metrics") -> Scrape:

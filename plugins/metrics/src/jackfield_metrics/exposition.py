@@ -98,6 +98,10 @@ def families_of(kernel: Kernel, stats: Stats, plugins: Sequence[PluginInfo]) -> 
     build = {"version": kernel.version, "protocol": str(kernel.protocol), "python": platform.python_version()}
     yield InfoMetricFamily("jackfield_build", "The version of the server.", value=build)
     yield _by("jackfield_connections", "Clients that are connected.", "transport", stats.connections)
+    limit = GaugeMetricFamily("jackfield_connections_limit", "Clients that may be connected, where that is limited.")
+    if most := kernel.limits.get("connections"):
+        limit.add_metric([], most)
+    yield limit
     for name, words, total in (
         ("jackfield_received_bytes", "Bytes of messages that clients have sent.", stats.received),
         ("jackfield_sent_bytes", "Bytes of messages that clients were sent.", stats.sent),
