@@ -16,7 +16,19 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from jackfield._cli import group
-from jackfield._settings import Limits, LogSettings, PluginSettings, ServerSettings, Settings, WatchdogSettings
+from jackfield._settings import (
+    AccessRule,
+    AccessSettings,
+    BulkheadRule,
+    BulkheadSettings,
+    Limits,
+    LogSettings,
+    PluginSettings,
+    QuarantineSettings,
+    ServerSettings,
+    Settings,
+    WatchdogSettings,
+)
 from jackfield_files.messages import FilesSettings
 from jackfield_metrics.messages import MetricsSettings
 from jackfield_ratelimit.settings import RatelimitSettings, Rule
@@ -120,6 +132,11 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "server_keys": partial(table, ServerSettings),
     "limits_keys": partial(table, Limits),
     "plugins_keys": partial(table, PluginSettings),
+    "access_keys": partial(table, AccessSettings),
+    "access_rule_keys": partial(table, AccessRule),
+    "quarantine_keys": partial(table, QuarantineSettings),
+    "bulkhead_keys": partial(table, BulkheadSettings),
+    "bulkhead_rule_keys": partial(table, BulkheadRule),
     "watchdog_keys": partial(table, WatchdogSettings),
     "log_keys": partial(table, LogSettings),
     "files_keys": partial(table, FilesSettings),
