@@ -19,7 +19,7 @@ from tests.support.installed import INSTALLED
 from tests.support.plugins import write_plugin
 from tests.support.server import environment
 
-LIMIT: Final = 30.0
+LIMIT: Final = 90.0
 SHOWN_URL: Final = "http://127.0.0.1:8000"
 """What the documentation calls the server; the examples run against one on a free port."""
 
