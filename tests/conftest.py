@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.plugins import NO_QUARANTINE
 from tests.support.server import Server, serving
 
 # A shell starts what runs in the background deaf to Ctrl-C, and so would be all commands that the tests start and end.
@@ -18,7 +19,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture(scope="session", name="server")
 def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the demonstration and the system plugin, for tests that leave it as it was."""
-    with serving(tmp_path_factory.mktemp("server")) as server:
+    with serving(tmp_path_factory.mktemp("server"), config=NO_QUARANTINE) as server:
         yield server
 
 

@@ -26,24 +26,24 @@ GUARD = r"""
 
     service = Service("api.guard")
 
-    @service.function
+    @service.function(requires=())
     async def wait(call: Call) -> None:
         await call.emit("message", "running")
         await asyncio.sleep(60)
 
-    @service.function
+    @service.function(requires=())
     async def busy(call: Call) -> None:
         raise CallError("unavailable", "Too many of you.\nCome back later.", retry_after=200)
 
-    @service.function
+    @service.function(requires=())
     async def odd(call: Call) -> dict[str, str]:
         return {"bell": "\x07\x1b[31m\x9b", "word": "grün"}
 
-    @service.function
+    @service.function(requires=())
     async def refuse(call: Call) -> None:
         raise CallError("aborted", "\x1b]0;gotcha\x07no")
 
-    @service.function
+    @service.function(requires=())
     async def parts(call: Call) -> dict[str, list[bytes]]:
         return {"parts": [b"\x00\x01", b""]}
 

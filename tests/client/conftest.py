@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from jackfield.client import Client, connect
 from tests.client.probes import PROBE
-from tests.support.plugins import write_plugin
+from tests.support.plugins import KNOWN_MAY_CALL_ALL, write_plugin
 from tests.support.server import Server, serving
 
 
@@ -17,7 +17,7 @@ from tests.support.server import Server, serving
 def _probed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the probe and everything of this repository."""
     folder = write_plugin(tmp_path_factory.mktemp("probe"), "probe", PROBE, namespaces=["api.probe"])
-    with serving(folder / "server", path=[folder]) as server:
+    with serving(folder / "server", path=[folder], config=KNOWN_MAY_CALL_ALL) as server:
         yield server
 
 

@@ -20,18 +20,18 @@ PROBE = r"""
         seen[what] = seen.get(what, 0) + 1
         moved.set()
 
-    @service.function
+    @service.function(requires=())
     async def told(call: Call, data: str) -> int:
         return seen.get(data, 0)
 
-    @service.function
+    @service.function(requires=())
     async def reached(call: Call, data: tuple[str, int]) -> None:
         what, times = data
         while seen.get(what, 0) < times:
             moved.clear()
             await moved.wait()
 
-    @service.function
+    @service.function(requires=())
     async def wait(call: Call) -> None:
         count("begun")
         try:
@@ -39,30 +39,30 @@ PROBE = r"""
         finally:
             count("stopped")
 
-    @service.function
+    @service.function(requires=())
     async def busy(call: Call) -> None:
         raise CallError("unavailable", "Too many of you.", retry_after=200)
 
-    @service.function
+    @service.function(requires=())
     async def meta(call: Call) -> dict[str, str]:
         return dict(call.meta)
 
-    @service.function
+    @service.function(requires=())
     async def left(call: Call) -> bool:
         remaining = call.remaining()
         return remaining is not None and remaining < 20
 
-    @service.function
+    @service.function(requires=())
     async def tell(call: Call, data: Value) -> Value:
         await call.emit("news", data)
         return await call.client.request("question", data, timeout=5.0)
 
-    @service.function
+    @service.function(requires=())
     async def many(call: Call, data: int) -> None:
         for number in range(data):
             await call.emit("number", number)
 
-    @service.function
+    @service.function(requires=())
     async def steps(call: Call) -> AsyncIterator[int]:
         number = 0
         try:
@@ -73,7 +73,7 @@ PROBE = r"""
         finally:
             count("stopped")
 
-    @service.function
+    @service.function(requires=())
     async def silent(call: Call) -> AsyncIterator[int]:
         count("begun")
         try:
@@ -82,18 +82,18 @@ PROBE = r"""
         finally:
             count("stopped")
 
-    @service.function
+    @service.function(requires=())
     async def broken(call: Call, data: int) -> AsyncIterator[int]:
         for number in range(data):
             yield number
         raise CallError("aborted", "enough")
 
-    @service.function
+    @service.function(requires=())
     async def parts(call: Call, data: int) -> AsyncIterator[bytes]:
         for number in range(data):
             yield bytes([number]) * 10
 
-    @service.function
+    @service.function(requires=())
     async def hesitant(call: Call, items: AsyncIterator[str]) -> int:
         count("hesitating")
         await gate.wait()
@@ -101,15 +101,15 @@ PROBE = r"""
             return 1
         return 0
 
-    @service.function
+    @service.function(requires=())
     async def go(call: Call) -> None:
         gate.set()
 
-    @service.function
+    @service.function(requires=())
     async def first(call: Call, items: AsyncIterator[Value]) -> Value:
         return await anext(items)
 
-    @service.function
+    @service.function(requires=())
     async def deaf(call: Call, items: AsyncIterator[str]) -> None:
         count("begun")
         try:

@@ -18,7 +18,7 @@ import socketio.exceptions
 from tests.hardening.polling import Polling, polling
 from tests.support.bombs import MIB
 from tests.support.client import connected
-from tests.support.plugins import write_plugin
+from tests.support.plugins import KNOWN_MAY_CALL_ALL, write_plugin
 from tests.support.server import Server, serving
 from tests.support.waiting import until
 from tests.support.wire import Wire, wire
@@ -35,18 +35,18 @@ GATE = """
     told = []
     OWN = {"Link", "Decoder", "Session", "Peer", "Client"}
 
-    @service.function
+    @service.function(requires=())
     async def look(call: Call) -> dict[str, int]:
         gc.collect()
         alive = Counter(type(found).__name__ for found in gc.get_objects() if type(found).__name__ in OWN)
         asked = [task for task in asyncio.all_tasks() if task.get_name() == "authenticate"]
         return {**{name: 0 for name in OWN}, **alive, "hooks": len(asked), **seen}
 
-    @service.function
+    @service.function(requires=())
     async def who(call: Call) -> str:
         return call.principal.id
 
-    @service.function(detached=True)
+    @service.function(requires=(), detached=True)
     async def askLater(call: Call) -> None:
         me = call.client.id
         while call.client.connected:
@@ -56,7 +56,7 @@ GATE = """
         except CallError as error:
             told.append([me, call.client.id, error.code])
 
-    @service.function
+    @service.function(requires=())
     async def answers(call: Call) -> list[list[str]]:
         return told
 
@@ -151,7 +151,7 @@ def _gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that asks who is connecting, with the time limits that it has by default."""
     folder = tmp_path_factory.mktemp("gate")
     path = write_plugin(folder / "plugins", "gate", GATE, namespaces=["api.gate"])
-    with serving(folder, path=[path]) as server:
+    with serving(folder, path=[path], config=KNOWN_MAY_CALL_ALL) as server:
         yield server
 
 

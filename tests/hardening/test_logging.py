@@ -20,7 +20,7 @@ from tests.hardening.hostile import ATTACKS, ECHO, PACKETS, PLACE
 from tests.hardening.polling import polling
 from tests.support.bombs import gzip_zeroes
 from tests.support.client import connected
-from tests.support.plugins import write_plugin
+from tests.support.plugins import KNOWN_MAY_CALL_ALL, NO_QUARANTINE, write_plugin
 from tests.support.server import Server, serving
 from tests.support.wire import Wire, wire
 
@@ -31,27 +31,27 @@ FAULTY = """
 
     service = Service("api.faulty")
 
-    @service.function
+    @service.function(requires=())
     async def here(call: Call, data: Any = None) -> None:
         raise RuntimeError("it broke here")
 
-    @service.function
+    @service.function(requires=())
     async def there(call: Call, data: Any = None) -> None:
         raise KeyError("it broke there")
 
-    @service.function
+    @service.function(requires=())
     def thread(call: Call, data: Any = None) -> None:
         raise OSError("it broke in a thread")
 
-    @service.function
+    @service.function(requires=())
     async def mistaken(call: Call, data: Any) -> int:
         return data
 
-    @service.function
+    @service.function(requires=())
     async def unsendable(call: Call, data: Any) -> Any:
         return [float("nan"), data]
 
-    @service.function
+    @service.function(requires=())
     async def lines(call: Call) -> None:
         raise RuntimeError("one\\ntwo\\r\\n2030-01-01 00:00:00,000 ERROR   jackfield  three")
 
@@ -73,7 +73,8 @@ def _logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A server whose log is read; it writes all that it can, or what it does by default."""
     folder = tmp_path_factory.mktemp("logged")
     path = write_plugin(folder / "plugins", "faulty", FAULTY, namespaces=["api.faulty"])
-    config = f'[log]\nlevel = "{request.param}"\n[plugins]\ndisabled = ["files"]'  # which would make its folder
+    config = f'[log]\nlevel = "{request.param}"\n[plugins]\ndisabled = ["files"]\n'  # which would make its folder
+    config += KNOWN_MAY_CALL_ALL + NO_QUARANTINE
     with serving(folder, path=[path], config=config) as server:
         yield server
 

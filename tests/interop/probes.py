@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.plugins import write_plugin
+from tests.support.plugins import NO_QUARANTINE, write_plugin
 
 PROBE = '''
     import asyncio
@@ -454,12 +454,12 @@ GATE = '''
     service = Service("api.gate")
     shown = {}
 
-    @service.function
+    @service.function(requires=())
     async def whoami(call: Call) -> Value:
         """Return who the caller is, and what it showed."""
         return {"id": call.principal.id, **shown[call.principal.id]}
 
-    @service.function
+    @service.function(requires=())
     async def vault(call: Call) -> str:
         """Be there for one caller only."""
         return "gold"
@@ -491,8 +491,8 @@ GATE = '''
         return Principal(token)
 '''
 
-CONFIG = '[plugins]\ndisabled = ["off"]\n[limits]\nunpacked_size = 200_000\n'
-"""Of the server `main`: one plugin is off, and little may be unpacked."""
+CONFIG = f'[plugins]\ndisabled = ["off"]\n[limits]\nunpacked_size = 200_000\n{NO_QUARANTINE}'
+"""Of the server `main`: one plugin is off, little may be unpacked, and plugins may fail as often as they like."""
 
 
 def write_main(folder: Path) -> Path:

@@ -48,13 +48,13 @@ NEWS = """
         "integer": 2**53,
     }
 
-    @service.function
+    @service.function(requires=())
     async def tell(call: Call, data: list) -> str:
         event, value, room = data
         await call.kernel.emit(event, value, room=room)
         return "told"
 
-    @service.function
+    @service.function(requires=())
     async def unusual(call: Call, data: str) -> str:
         try:
             await call.kernel.emit("news", UNUSUAL[data])
@@ -62,33 +62,33 @@ NEWS = """
             return "refused"
         return "told"
 
-    @service.function
+    @service.function(requires=())
     async def count(call: Call, data: int) -> int:
         for number in range(data):
             await call.kernel.emit("news", number)
         return data
 
-    @service.function
+    @service.function(requires=())
     async def mixed(call: Call, data: int) -> None:
         await call.emit("news", [data, "own"])
         await call.kernel.emit("news", [data, "all"])
 
-    @service.function
+    @service.function(requires=())
     async def join(call: Call, data: str) -> None:
         await call.client.join(data)
 
-    @service.function
+    @service.function(requires=())
     async def leave(call: Call, data: str) -> None:
         await call.client.leave(data)
 
-    @service.function
+    @service.function(requires=())
     async def join_number(call: Call) -> str:
         try:
             await call.client.join(5)
         except TypeError as error:
             return str(error)
 
-    @service.function
+    @service.function(requires=())
     async def tell_number(call: Call) -> str:
         try:
             await call.kernel.emit("news", room=5)

@@ -21,6 +21,12 @@ NEIGHBOUR = """
 """
 """A plugin that works; its namespace is `api.neighbour`."""
 
+KNOWN_MAY_CALL_ALL = '[[access.rules]]\nfunctions = "*"\n'
+"""Configuration for tests of other things, whose plugins ask who is connecting: whoever is known may call everything."""
+
+NO_QUARANTINE = "[quarantine]\nfailures = 0\nblocked = 0\n"
+"""Configuration for tests of other things, whose plugins fail on and on."""
+
 
 def write_plugin(
     folder: Path,
