@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,17 @@ from tests.support.server import Server, environment, serving
 
 ALONE = disabled()
 """Nothing but what the test has written is loaded."""
+
+
+_OTHERS = {*INSTALLED} - {"demo", "files", "system"}
+
+
+def table(out: str) -> list[str]:
+    """Return the lines of a table, with columns two spaces apart, for which all plugins but three are the same."""
+    lines = out.splitlines()
+    state = lines[0].index("STATE")
+    assert all(line[state - 2 : state + 1].split(" ")[:2] == ["", ""] for line in lines if not line.startswith(" "))
+    return [re.sub(r"(?<=\S) {2,}", "  ", line).rstrip() for line in lines if line.split()[0] not in _OTHERS]
 
 
 @pytest.fixture(scope="module", name="failing")
@@ -53,14 +65,14 @@ def test_the_running_server_is_asked(shell: Shell, failing: Server) -> None:
     result = shell("plugins", "list", env={"JACKFIELD_SERVER__PORT": port})
     assert result.status == 0
     reason = failing.plugins["weather"]["reason"]
-    assert result.out.splitlines() == [
-        "NAME       VERSION  STATE        NAMESPACES         FUNCTIONS",
-        f"demo       0.1.0    started      api.services.test  {failing.plugins['demo']['functions']}",
-        "files      0.1.0    started      api.files          7",
-        "neighbour  1.0      started      api.neighbour      1",
-        "system     0.1.0    started      api.system         5",
-        "weather    1.0      quarantined  api.weather        -",
-        f"  ✗ {reason}   → pip install httpx",
+    assert table(result.out) == [
+        "NAME  VERSION  STATE  NAMESPACES  FUNCTIONS",
+        f"demo  0.1.0  started  api.services.test  {failing.plugins['demo']['functions']}",
+        "files  0.1.0  started  api.files  7",
+        "neighbour  1.0  started  api.neighbour  1",
+        "system  0.1.0  started  api.system  5",
+        "weather  1.0  quarantined  api.weather  -",
+        f"  ✗ {reason}  → pip install httpx",
     ]
     assert result.err == f"from the running server at {failing.url}\n"
 
@@ -105,29 +117,29 @@ def test_without_a_server_each_plugin_is_loaded_apart(
     )
     assert result.status == 0
     late = "raise server.start_timeout, or mend the plugin"
-    demo = result.out.splitlines()[4]
-    assert demo.startswith("demo       0.1.0    loaded       api.services.test  ")
-    assert result.out.splitlines() == [
-        "NAME       VERSION  STATE        NAMESPACES         FUNCTIONS",
-        "away       1.0      disabled     -                  -",
-        "crasher    1.0      quarantined  -                  -",
+    demo = table(result.out)[4]
+    assert demo.startswith("demo  0.1.0  loaded  api.services.test  ")
+    assert table(result.out) == [
+        "NAME  VERSION  STATE  NAMESPACES  FUNCTIONS",
+        "away  1.0  disabled  -  -",
+        "crasher  1.0  quarantined  -  -",
         "  ✗ it crashed its process (SIGSEGV) while it was loaded",
         demo,
-        "files      0.1.0    loaded       api.files          7",
-        "future     1.0      refused      -                  -",
+        "files  0.1.0  loaded  api.files  7",
+        "future  1.0  refused  -  -",
         "  ✗ it needs jackfield >=9, this is 0.1.0",
-        "needy      1.0      quarantined  -                  -",
+        "needy  1.0  quarantined  -  -",
         "  ✗ it needs the plugin weather, which is quarantined",
-        "neighbour  1.0      loaded       api.neighbour      1",
-        "quitter    1.0      quarantined  api.q              -",
+        "neighbour  1.0  loaded  api.neighbour  1",
+        "quitter  1.0  quarantined  api.q  -",
         "  ✗ it ended its process with status 3 while it was loaded, saying: no licence",
-        "sleeper    1.0      quarantined  -                  -",
-        f"  ✗ it took too long   → {late}",
-        "stubborn   1.0      quarantined  -                  -",
-        f"  ✗ it took too long, and could not be interrupted   → {late}",
-        "system     0.1.0    loaded       api.system         5",
-        "weather    1.0      quarantined  api.weather        -",
-        f"  ✗ ModuleNotFoundError: No module named 'httpx' ({broken}/plugin_weather.py:1)   → pip install httpx",
+        "sleeper  1.0  quarantined  -  -",
+        f"  ✗ it took too long  → {late}",
+        "stubborn  1.0  quarantined  -  -",
+        f"  ✗ it took too long, and could not be interrupted  → {late}",
+        "system  0.1.0  loaded  api.system  5",
+        "weather  1.0  quarantined  api.weather  -",
+        f"  ✗ ModuleNotFoundError: No module named 'httpx' ({broken}/plugin_weather.py:1)  → pip install httpx",
     ]
     assert result.err == (
         f"no server answers at http://127.0.0.1:{closed_port}; loaded here, each plugin in a process of its own\n"
@@ -156,7 +168,10 @@ def test_what_a_plugin_prints_is_not_the_commands_output(shell: Shell, tmp_path:
     source += 'threading.Thread(target=time.sleep, args=[60]).start()\nsubprocess.Popen(["sleep", "60"])\n'
     write_plugin(tmp_path, "noisy", source)
     result = shell("plugins", "list", "--json", config=ALONE, path=[tmp_path])
-    assert [row["state"] for row in result.json] == ["disabled", "disabled", "loaded", "disabled"]
+    assert {row["name"]: row["state"] for row in result.json} == {
+        **dict.fromkeys(INSTALLED, "disabled"),
+        "noisy": "loaded",
+    }
 
 
 def test_no_load_imports_nothing(shell: Shell, tmp_path: Path) -> None:
@@ -164,12 +179,12 @@ def test_no_load_imports_nothing(shell: Shell, tmp_path: Path) -> None:
     write_plugin(tmp_path, "marking", f"open({str(tmp_path / 'imported')!r}, 'w')", namespaces=["api.marking"])
     result = shell("plugins", "list", "--no-load", config='[plugins]\ndisabled = ["demo"]', path=[tmp_path])
     assert result.status == 0
-    assert result.out.splitlines() == [
-        "NAME     VERSION  STATE       NAMESPACES         FUNCTIONS",
-        "demo     0.1.0    disabled    api.services.test  -",
-        "files    0.1.0    discovered  api.files          -",
-        "marking  1.0      discovered  api.marking        -",
-        "system   0.1.0    discovered  api.system         -",
+    assert table(result.out) == [
+        "NAME  VERSION  STATE  NAMESPACES  FUNCTIONS",
+        "demo  0.1.0  disabled  api.services.test  -",
+        "files  0.1.0  discovered  api.files  -",
+        "marking  1.0  discovered  api.marking  -",
+        "system  0.1.0  discovered  api.system  -",
     ]
     assert result.err == "read from metadata; nothing was imported\n"
     assert not (tmp_path / "imported").exists()
@@ -235,7 +250,7 @@ def test_two_plugins_of_one_name_are_both_listed(shell: Shell, tmp_path: Path) -
     write_plugin(tmp_path, "twin", "", distribution="evil-twin", module="evil_twin")
     result = shell("plugins", "list", config=ALONE, path=[tmp_path])
     assert result.status == 1
-    assert [line.split()[:3] for line in result.out.splitlines()[3:]] == [
+    assert [line.split()[:3] for line in result.out.splitlines()[len(INSTALLED) :]] == [
         ["system", "0.1.0", "disabled"],
         ["evil-twin:twin", "1.0", "loaded"],
         ["good-twin:twin", "1.0", "loaded"],
@@ -263,7 +278,7 @@ def test_a_name_on_the_list_that_is_not_installed_is_a_fault(shell: Shell) -> No
     """The rows are there all the same."""
     result = shell("plugins", "list", "--no-load", config='[plugins]\nenabled = ["dmo"]')
     assert result.status == 1
-    assert len(result.out.splitlines()) == 4
+    assert len(result.out.splitlines()) == 1 + len(INSTALLED)
     assert result.err.splitlines()[1:] == ["✗ plugins.enabled: no plugin 'dmo' is installed; did you mean 'demo'?"]
 
 

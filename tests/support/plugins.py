@@ -22,7 +22,7 @@ NEIGHBOUR = """
 """A plugin that works; its namespace is `api.neighbour`."""
 
 KNOWN_MAY_CALL_ALL = '[[access.rules]]\nfunctions = "*"\n'
-"""Configuration for tests of other things, whose plugins ask who is connecting: whoever is known may call everything."""
+"""Configuration for tests of other things, whose plugins ask who is connecting: who is known may call everything."""
 
 NO_QUARANTINE = "[quarantine]\nfailures = 0\nblocked = 0\n"
 """Configuration for tests of other things, whose plugins fail on and on."""
