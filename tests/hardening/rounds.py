@@ -15,8 +15,8 @@ ECHO = "api.services.test.echo"
 
 
 def config(carrier: str, *, server: str = "", limits: str = "") -> str:
-    """Return a configuration with a carrier of websockets, and more lines for two of its tables."""
-    return f'[server]\nwebsocket = "{carrier}"\n{server}\n[limits]\n{limits}\n'
+    """Return a configuration with a carrier of websockets, no quarantine, and more lines for two of its tables."""
+    return f'[server]\nwebsocket = "{carrier}"\n{server}\n[limits]\n{limits}\n{NO_QUARANTINE}'
 
 
 async def is_served(url: str) -> None:

@@ -336,7 +336,7 @@ def _odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose plugin returns what JSON does not have."""
     folder = tmp_path_factory.mktemp("odd")
     path = write_plugin(folder / "plugins", "odd", ODD, namespaces=["api.odd"])
-    with serving(folder, path=[path]) as server:
+    with serving(folder, path=[path], config=NO_QUARANTINE) as server:
         yield server
 
 
