@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.support.bombs import MIB
+from tests.support.plugins import NO_QUARANTINE
 from tests.support.server import Server
 from tests.support.wire import wire
 

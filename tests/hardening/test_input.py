@@ -35,7 +35,7 @@ from tests.hardening.polling import polling
 from tests.support.bombs import MIB, gzip_zeroes, padded_gzip, zstd_zeroes
 from tests.support.client import connected
 from tests.support.diary import write_diary
-from tests.support.plugins import write_plugin
+from tests.support.plugins import NO_QUARANTINE, write_plugin
 from tests.support.server import Server, serving
 from tests.support.wire import Wire, wire
 
