@@ -13,7 +13,7 @@ from typing import Final
 ANYTHING: Final = "…"
 
 _MASKS: Final = (
-    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\b"), "<time>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
     (re.compile(r"(?<![\d.])\d+\.\d+\.\d+(?![\d.])"), "<version>"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "<id>"),
 )

@@ -43,7 +43,7 @@ class Reporter:
     def __init__(self) -> None:
         self._throttle = Throttle()
 
-    def internal(self, error: BaseException, what: str) -> CallError:
+    def internal(self, error: BaseException, what: str, call: Call | None = None) -> CallError:
         """Log an exception and return what its caller may know of it.
 
         The log gets a line for every error, and the traceback once a second for each place that raises.
@@ -60,6 +60,7 @@ class Reporter:
             text,
             place,
             exc_info=error if full else None,
+            extra={"error_id": error_id, "call": call},
         )
         return CallError(Code.INTERNAL, f"Something went wrong in the server (error {error_id}).", error_id=error_id)
 
@@ -115,7 +116,7 @@ class Audience:
             return error
         if call.cancelled and isinstance(error, asyncio.CancelledError):
             return CallError(Code.CANCELED, "The call was cancelled.")
-        told = self._reporter.internal(error, call.event)
+        told = self._reporter.internal(error, call.event, call)
         self._blame(call, f"{type(error).__name__} in {call.event} ({_last_place(error)})")
         return told
 

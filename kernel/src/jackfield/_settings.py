@@ -301,6 +301,9 @@ class LogSettings(_Table):
     """`[log]`: what the server writes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is written.")
+    format: Literal["console", "json", "auto"] = Field(
+        "console", description="For people, or a line of JSON each; auto: for people on a terminal, else JSON."
+    )
 
 
 class Settings(BaseSettings):

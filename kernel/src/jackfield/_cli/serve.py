@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from jackfield._cli import EXIT_START_FAILED
+from jackfield._cli import EXIT_START_FAILED, logs
 from jackfield._cli.notify import notify
 from jackfield._cli.options import config_option, json_option
 from jackfield._cli.terminal import fail
@@ -24,8 +24,6 @@ from jackfield._configuration import load
 from jackfield._errors import StartError
 from jackfield._host import PluginInfo
 from jackfield._settings import Settings
-
-_LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
 
 
 @click.command("serve")
@@ -56,13 +54,12 @@ def command(
         raise click.UsageError("--reload runs one worker.")
     try:
         settings = load(config, {"server": {"host": host, "port": port}})
-        logging.basicConfig(level=settings.log.level.upper(), format=_LOG_FORMAT, stream=sys.stderr)
-        logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
+        context = logs.configure(settings.log, worker=ready_fd is not None)
         announcement = _Announcement(settings, workers, ready_fd, as_json=as_json)
         if reload or workers > 1:
             _supervise(settings, fd, config, announcement)
         else:
-            _serve(settings, fd, announcement)
+            _serve(settings, fd, announcement, context)
     except StartError as error:
         fail(error.faults, EXIT_START_FAILED)
     except KeyboardInterrupt:
@@ -70,13 +67,14 @@ def command(
     _leave()
 
 
-def _serve(settings: Settings, fd: int | None, announcement: _Announcement) -> None:
+def _serve(settings: Settings, fd: int | None, announcement: _Announcement, context: logs.Context) -> None:
     from jackfield._kernel import JackfieldKernel
     from jackfield._process import run
     from jackfield._transport.server import implementations
 
     kernel = JackfieldKernel(settings)
     kernel.load()
+    context.plugins = {function.event: function.plugin for function in kernel.served()}
     live = implementations(settings.server.websocket)
     run(
         kernel,
