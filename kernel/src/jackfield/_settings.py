@@ -31,7 +31,7 @@ from jackfield._codec import Bounds
 from jackfield._service import read_scopes
 
 PREFIX: Final = "JACKFIELD_"
-RESERVED_NAMES: Final = frozenset({"policy", "enabled", "disabled", "required", "strict"})
+RESERVED_NAMES: Final = frozenset({"policy", "enabled", "disabled", "required", "strict", "verify"})
 """Keys of the table `[plugins]`, which therefore name no plugin."""
 UNIX: Final = "unix"
 """What stands for the clients of a Unix socket, which have no address."""
@@ -276,6 +276,9 @@ class PluginSettings(BaseModel):
         (), description="Plugins that must be in service for the server to start and to be ready; as in `enabled`."
     )
     strict: bool = Field(False, description="Whether a plugin with a fault keeps the server from starting.")
+    verify: bool = Field(
+        False, description="Whether the files of a plugin must be those that were installed, by its RECORD."
+    )
 
     @property
     def tables(self) -> dict[str, dict[str, JsonValue]]:
