@@ -344,7 +344,7 @@ async def test_22_every_error_id_has_its_line_and_tracebacks_are_few(logged: Ser
     lines = [line for line in written.splitlines() if "error_id" in line]
     assert [re.search(r"error_id (\w+):", line)[1] for line in lines] == ids  # type: ignore[index]
     assert len(set(ids)) == 300
-    place = re.compile(r"^(\w+): .*it broke", re.MULTILINE)
+    place = re.compile(r"^ *(\w+): .*it broke", re.MULTILINE)
     assert set(place.findall(logged.log)) == {"RuntimeError", "KeyError", "OSError"}
     tracebacks = Counter(place.findall(written))
     assert all(count <= seconds + 1 for count in tracebacks.values())

@@ -61,7 +61,7 @@ def implementations(websocket: Literal["auto", "picows", "asgi"]) -> Iterator[Fi
 def system(settings: Settings) -> Iterator[Finding]:
     """Say what the system allows a server."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = getattr(settings.limits, "connections", _FEW_CLIENTS) + _SPARE_FILES
+    wanted = (settings.limits.connections or _FEW_CLIENTS) + _SPARE_FILES
     allowed = f"{_count(soft)} ({_count(hard)} can be set)"
     if soft in (resource.RLIM_INFINITY, -1) or soft >= wanted:
         yield ok("open files", allowed)
