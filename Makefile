@@ -17,6 +17,7 @@ WEBSOCKET ?= picows
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(patsubst %/pyproject.toml,%,kernel/pyproject.toml $(wildcard plugins/*/pyproject.toml))
+LOWEST := .tools/lowest
 INTEROP := tests/interop
 BENCH := tests/bench/peers
 BENCH_MODULES := $(if $(shell command -v npm),$(BENCH)/node_modules/.installed)
@@ -36,7 +37,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install serve test test-full test-kernel bench bench-quick conformance-server lint lock clean
+.PHONY: help install serve test test-full test-kernel test-lowest bench bench-quick conformance-server lint lint-contrib lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ test-full: install $(NODE_MODULES) $(BENCH_MODULES) ## run the large tests, and 
 test-kernel: install ## run the kernel's own tests: make test-kernel VENV=.tools/python-3.13 PYTHON=python3.13
 	$(BIN)/pytest -m "not full" tests/kernel $(PYTEST_ARGS)
 
+test-lowest: $(LOWEST)/.installed ## run the kernel's tests, and some of a whole server, on the lowest versions that the packages allow
+	$(LOWEST)/bin/pytest -m "not full" tests/kernel tests/cli/test_group.py tests/conformance $(PYTEST_ARGS)
+
 conformance-server: install ## serve what the public protocol suites expect: make conformance-server PORT=3000 WEBSOCKET=asgi
 	$(BIN)/python -m tests.conformance.server --port $(PORT) --websocket $(WEBSOCKET)
 
@@ -72,11 +76,20 @@ lint: install ## check style, types, layers and licences
 	$(BIN)/lint-imports --no-logo
 	@for package in $(PACKAGES); do cmp LICENSE $$package/LICENSE || exit 1; done
 
-lock: $(UV) ## move requirements.lock to the newest versions allowed
+lint-contrib: .tools/contrib/.installed ## check contrib/ and the workflows against the schemas and rules of what reads them
+	.tools/contrib/bin/hadolint contrib/docker/Dockerfile
+	.tools/contrib/bin/check-jsonschema --builtin-schema vendor.compose-spec contrib/compose/compose.yaml
+	.tools/contrib/bin/kubernetes-validate --strict --quiet contrib/kubernetes/jackfield.yaml
+	.tools/contrib/bin/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
+	.tools/contrib/bin/zizmor --offline --no-progress --quiet .github/workflows
+
+lock: $(UV) ## move requirements.lock, and that of the tools, to the newest versions allowed
 	$(UV) lock --python $(PYTHON) --upgrade
 	@printf '%s\n' '# Made by `make lock`. Versions and hashes of all that the workspace uses: every extra, every group.' > requirements.lock
 	$(UV) export --python $(PYTHON) --frozen --quiet --format requirements-txt --no-header \
 		--all-packages --all-extras --all-groups --no-emit-workspace >> requirements.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url .ci/tools.in -o .ci/tools.lock
 
 clean: ## remove what make made
 	rm -rf $(VENV) .tools uv.lock dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
@@ -97,6 +110,23 @@ $(VENV)/.installed: requirements.lock $(PACKAGES:=/pyproject.toml) | $(UV) $(BIN
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
 	$(UV) pip check --quiet --python $(BIN)/python
+	@touch $@
+
+# The floors are resolved anew each time: what the packages name at its lowest, and what that needs in turn at its newest.
+$(LOWEST)/.installed: requirements.lock $(PACKAGES:=/pyproject.toml) | $(UV)
+	$(need_python)
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(UV) pip compile --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --all-extras --no-header --no-annotate \
+		$(PACKAGES:=/pyproject.toml) -o $(LOWEST)/floors.txt
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/floors.txt --group build --group test
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	$(UV) pip check --quiet --python $(LOWEST)/bin/python
+	@touch $@
+
+.tools/contrib/.installed: .ci/tools.lock | $(UV)
+	$(need_python)
+	$(PYTHON) -m venv --clear .tools/contrib
+	$(UV) pip sync --quiet --python .tools/contrib/bin/python --require-hashes .ci/tools.lock
 	@touch $@
 
 %/node_modules/.installed: %/package.json %/package-lock.json
