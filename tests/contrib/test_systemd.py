@@ -18,7 +18,7 @@ from jackfield._settings import ServerSettings
 from tests.contrib.proxies import LIMIT, free_port, replaced
 from tests.contrib.units import COMMAND, CONFIGURATION, UNITS, activate, command, seconds, setting, start
 from tests.support.client import connected
-from tests.support.server import environment, serving
+from tests.support.server import START_LIMIT, environment, serving
 from tests.support.waiting import until
 
 ECHO = "api.services.test.echo"
@@ -81,7 +81,7 @@ def notified(address: str) -> Iterator[socket.socket]:
     """Hear what services say, as systemd does."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(address)
-        heard.settimeout(LIMIT)
+        heard.settimeout(START_LIMIT)
         yield heard
 
 
@@ -106,7 +106,7 @@ async def test_a_restart_refuses_nobody(tmp_path: Path) -> None:
         await writer.drain()
         second = activate(listener.fileno(), tmp_path, {"NOTIFY_SOCKET": told})
         try:
-            assert (await asyncio.wait_for(reader.readline(), LIMIT)).split()[1] == b"200"
+            assert (await asyncio.wait_for(reader.readline(), START_LIMIT)).split()[1] == b"200"
             assert (await asyncio.to_thread(heard.recv, 4096)).startswith(b"READY=1\n")
         finally:
             writer.close()
@@ -128,7 +128,7 @@ async def test_systemd_hands_the_socket_over(tmp_path: Path, require_all: bool) 
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
         await writer.drain()
-        assert (await asyncio.wait_for(reader.readline(), LIMIT)).split()[1] == b"200"
+        assert (await asyncio.wait_for(reader.readline(), START_LIMIT)).split()[1] == b"200"
         writer.close()
         async with connected(f"http://127.0.0.1:{port}") as client:
             assert await client.call(ECHO, 1) == {"data": 1}
