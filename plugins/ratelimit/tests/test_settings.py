@@ -13,8 +13,8 @@ from jackfield_ratelimit.settings import RatelimitSettings
     ("rule", "message"),
     [
         ({}, "rate"),
-        ({"rate": 0}, "greater than 0"),
-        ({"rate": -1}, "greater than 0"),
+        ({"rate": 0}, "greater than or equal to 1e-06"),
+        ({"rate": -1}, "greater than or equal to 1e-06"),
         ({"rate": float("nan")}, "finite"),
         ({"rate": float("inf")}, "finite"),
         ({"rate": 1e9}, "less than or equal to 100000"),

@@ -23,19 +23,25 @@ _EACH: Final = {
 }
 
 
+def local(rule: Rule) -> Buckets:
+    """Return buckets of this server alone."""
+    return Buckets(rule.rate, rule.size)
+
+
 class Limit:
     """One rule with its buckets.
 
     Args:
         number: Its place among the rules, from 1.
         rule: The rule.
+        buckets: Its buckets.
     """
 
     __slots__ = ("buckets", "message", "rule")
 
-    def __init__(self, number: int, rule: Rule) -> None:
+    def __init__(self, number: int, rule: Rule, buckets: Buckets) -> None:
         self.rule = rule
-        self.buckets = Buckets(rule.rate, rule.size)
+        self.buckets = buckets
         self.message = (
             f"Too many calls: {' '.join(rule.functions)} takes {rule.rate:g} a second for {_EACH[rule.per]}, "
             f"{rule.size} at once (plugins.ratelimit, rule {number})."
@@ -54,13 +60,12 @@ class Limiter:
 
     Args:
         settings: The plugin's.
-        clock: Tells the seconds on a clock that only goes forward.
+        make: Makes the buckets of a rule.
     """
 
-    def __init__(self, settings: RatelimitSettings, clock: Callable[[], float] = monotonic) -> None:
-        self._limits = [Limit(number, rule) for number, rule in enumerate(settings.rules, 1)]
+    def __init__(self, settings: RatelimitSettings, make: Callable[[Rule], Buckets] = local) -> None:
+        self._limits = [Limit(number, rule, make(rule)) for number, rule in enumerate(settings.rules, 1)]
         self._exempt = frozenset(settings.exempt)
-        self._clock = clock
         # Which rules name a function is found out with its first call.
         self._of_clients: dict[str, tuple[_Check, ...]] = {}
         self._of_plugins: dict[str, tuple[_Check, ...]] = {}
@@ -78,7 +83,7 @@ class Limiter:
         principal = call.principal
         if principal is not None and not self._exempt.isdisjoint(principal.scopes):
             return
-        now = self._clock()
+        now = monotonic()
         for limit, key_of in checks:
             if limit.buckets.take(key_of(call), now):
                 self._refuse(call, checks, limit, now)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 Per: TypeAlias = Literal["principal", "connection", "address", "function", "plugin", "server"]
 """What has a bucket of its own."""
@@ -27,7 +29,9 @@ class Rule(BaseModel):
         ("*",), min_length=1, description="Patterns of functions, such as api.files.*; a * stands for dots too."
     )
     per: Per = Field("principal", description="What has a bucket of its own.")
-    rate: float = Field(gt=0, le=100_000, allow_inf_nan=False, description="Calls per second, such as 10 or 0.5.")
+    rate: float = Field(
+        ge=0.000_001, le=100_000, allow_inf_nan=False, description="Calls per second, such as 10 or 0.5."
+    )
     burst: int | None = Field(
         None, ge=1, le=1_000_000, description="Calls that may come at once; as many as come in a second if left out."
     )
@@ -54,3 +58,29 @@ class RatelimitSettings(BaseModel):
     exempt: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
         ("jackfield:operator",), description="Scopes whose owners are not limited."
     )
+    redis_url: SecretStr | None = Field(
+        None, description="Where a Redis server is through which several servers have the same limits."
+    )
+    redis_prefix: str = Field(
+        "jackfield:ratelimit",
+        min_length=1,
+        pattern=r"^[^{}]*$",
+        description="What the names of its keys begin with; servers with the same one belong together.",
+    )
+    redis_ahead: float = Field(
+        0.25, gt=0, le=1, description="The part of a burst that each server may let in before the others know."
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _usable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        if find_spec("redis") is None:
+            raise ValueError('the package redis is missing: pip install "jackfield-ratelimit[redis]"')
+        try:
+            import_module("redis.asyncio").ConnectionPool.from_url(value.get_secret_value())
+        except ValueError:
+            # Without its text, which may have a part of the password.
+            raise ValueError("it is no address of Redis, such as redis://:password@host:6379/0") from None
+        return value
