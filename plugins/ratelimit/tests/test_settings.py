@@ -41,7 +41,7 @@ def test_a_burst_that_is_left_out_is_a_second_long():
 def test_what_is_not_needed_takes_no_part():
     """Without rules calls do not come by, and cost nothing; without Redis there is nothing to say about it."""
     rules = [{"rate": 1}]
-    redis = {"redis_url": "redis://localhost"}
+    redis: dict[str, object] = {"redis_url": "redis://localhost"}
     cases: list[dict[str, object]] = [{}, redis, {"rules": rules}, {"rules": rules, **redis}]
     absent = [set(jackfield_abstain(RatelimitSettings.model_validate(case))) for case in cases]
     both = {"jackfield_admit", "jackfield_health"}
