@@ -57,7 +57,8 @@ def _executable(kind: str, require_all: bool) -> str:
 def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
     """Two servers for all tests that leave them as they were."""
     folder = tmp_path_factory.mktemp("servers")
-    with node(folder / "a") as a, node(folder / "b") as b:
+    trust = 'trusted_proxies = ["127.0.0.1"]'
+    with node(folder / "a", server=trust) as a, node(folder / "b", server=trust) as b:
         yield a, b
 
 
@@ -115,11 +116,13 @@ async def test_both_servers_have_clients(
         assert seen == {server.process.pid for server in servers}
 
 
-async def test_what_clients_say_of_themselves_is_not_passed_on(proxy: Proxy) -> None:
+async def test_the_address_is_the_clients_own_whatever_it_says(proxy: Proxy) -> None:
     """The server learns the address that the proxy sees, and what it speaks."""
     lies = {"X-Forwarded-For": "6.6.6.6", "X-Real-IP": "6.6.6.6", "Forwarded": "for=6.6.6.6", "X-Forwarded-Host": "no"}
     async with visitor(7) as session, connected(proxy.url, http_session=session, headers=lies) as client:
-        assert (await where(client))["shown"] == {"x-forwarded-for": "127.0.0.7", "x-forwarded-proto": "http"}
+        told = await where(client)
+    assert told["shown"] == {"x-forwarded-for": "127.0.0.7", "x-forwarded-proto": "http"}
+    assert told["address"] == "127.0.0.7"
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/readyz?verbose", "/healthz", "/metrics", "/socket.iox/"])
