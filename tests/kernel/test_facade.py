@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from jackfield import Handshake, Kernel, Principal, Service, hookimpl
 from jackfield._errors import PluginError, StartError
 from jackfield._facade import Hooks, check_hooks, forgotten_marks, hook_names
+from tests.support.dispatching import KernelView
 
 
 def plugin(**hooks: Callable[..., Any]) -> SimpleNamespace:
@@ -263,9 +264,9 @@ async def test_the_first_principal_wins() -> None:
     answers = [None, Principal("one"), Principal("two")]
     hooks = Hooks([(f"p{number}", knows(answer)) for number, answer in enumerate(answers)])
     assert hooks.authenticates
-    assert await hooks.authenticate(Handshake()) == Principal("one")
+    assert await hooks.authenticate(Handshake(), KernelView()) == Principal("one")
     assert asked == [None, Principal("one")]
-    assert await Hooks([("p", knows(None))]).authenticate(Handshake()) is None
+    assert await Hooks([("p", knows(None))]).authenticate(Handshake(), KernelView()) is None
 
 
 async def test_the_first_wrapper_is_the_outermost() -> None:

@@ -69,7 +69,7 @@ class Dispatcher:
         self.inside = Inside(self)
         self._registry = registry
         self._reporter = Reporter()
-        self._reception = Reception(hooks, limits, self._reporter, closed)
+        self._reception = Reception(kernel, hooks, limits, self._reporter, closed)
         self._observers = hooks.observers()
         self._audience = Audience(self._observers, self._reporter, self._blame)
         self._bulkheads = Bulkheads(settings.bulkhead)

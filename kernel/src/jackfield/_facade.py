@@ -193,10 +193,10 @@ class Hooks:
         """Whether any plugin says who is connecting."""
         return bool(self["jackfield_authenticate"])
 
-    async def authenticate(self, handshake: Handshake) -> Principal | None:
+    async def authenticate(self, handshake: Handshake, kernel: Kernel) -> Principal | None:
         """Return the first principal that a plugin knows the client as."""
         for ask in self["jackfield_authenticate"]:
-            principal = cast("Principal | None", await ask(handshake=handshake))
+            principal = cast("Principal | None", await ask(handshake=handshake, kernel=kernel))
             if principal is not None:
                 return principal
         return None

@@ -169,7 +169,7 @@ async def jackfield_health(kernel: Kernel) -> str | None:
 
 
 @hookspec
-async def jackfield_authenticate(handshake: Handshake) -> Principal | None:
+async def jackfield_authenticate(handshake: Handshake, kernel: Kernel) -> Principal | None:
     """Tell who is connecting.
 
     When: once for each connection, before anything reaches it. The first result that is not None wins. As soon as
@@ -179,6 +179,7 @@ async def jackfield_authenticate(handshake: Handshake) -> Principal | None:
 
     Args:
         handshake: What the client showed.
+        kernel: The kernel that the client comes to; the one of `jackfield_startup`.
     """
     raise AssertionError
 

@@ -12,6 +12,7 @@ from jackfield import _limited
 from jackfield._call import Client
 from jackfield._errors import CallError, Code
 from jackfield._facade import Hooks
+from jackfield._host import Kernel
 from jackfield._identity import Handshake, Principal
 from jackfield._invocation import Reporter
 from jackfield._settings import Limits
@@ -31,13 +32,17 @@ class Reception:
     """Asks who clients are, and tells plugins of their coming and going.
 
     Args:
+        kernel: The kernel that they come to.
         hooks: The hooks of all plugins in service.
         limits: The limits of the protocol.
         reporter: The log.
         closed: Why nobody is let in, where that is so.
     """
 
-    def __init__(self, hooks: Hooks, limits: Limits, reporter: Reporter, closed: str | None) -> None:
+    def __init__(
+        self, kernel: Kernel, hooks: Hooks, limits: Limits, reporter: Reporter, closed: str | None
+    ) -> None:
+        self._kernel = kernel
         self._hooks = hooks
         self._limits = limits
         self._reporter = reporter
@@ -58,7 +63,7 @@ class Reception:
             return None
         try:
             principal = await _limited.run(
-                self._hooks.authenticate(handshake), self._limits.auth_timeout, "authenticate"
+                self._hooks.authenticate(handshake, self._kernel), self._limits.auth_timeout, "authenticate"
             )
         except CallError:
             raise
