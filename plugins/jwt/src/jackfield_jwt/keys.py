@@ -136,9 +136,7 @@ def _member(member: object, algorithms: Sequence[Algorithm], others: Sequence[Ke
         value = _READERS[kind].from_jwk(member)
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError):
         raise KeyFault("it cannot be read") from None
-    able = _able(value, algorithms)
-    if algorithm is not None:
-        able = able & {algorithm} if isinstance(algorithm, str) else frozenset()
+    able = _able(value, [one for one in algorithms if algorithm in (None, one)])
     if not able:
         raise KeyFault("it fits none of the algorithms")
     if any(key_id == other.id and able & other.algorithms for other in others):

@@ -55,6 +55,17 @@ async def jackfield_shutdown(kernel: Kernel) -> None:
 
 
 @hookimpl
+async def jackfield_health(kernel: Kernel) -> str:
+    """Tell how many keys there are; without any, nobody can be let in."""
+    gate = _gates.get(kernel)
+    if gate is None:
+        return "no key is configured: nobody is asked for a token"
+    if gate.keys.ill:
+        raise LookupError(gate.keys.health)
+    return gate.keys.health
+
+
+@hookimpl
 async def jackfield_authenticate(handshake: Handshake, kernel: Kernel) -> Principal | None:
     """Tell who is connecting, by their token."""
     return await _gates[kernel].authenticate(handshake)
