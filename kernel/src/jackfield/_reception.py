@@ -39,9 +39,7 @@ class Reception:
         closed: Why nobody is let in, where that is so.
     """
 
-    def __init__(
-        self, kernel: Kernel, hooks: Hooks, limits: Limits, reporter: Reporter, closed: str | None
-    ) -> None:
+    def __init__(self, kernel: Kernel, hooks: Hooks, limits: Limits, reporter: Reporter, closed: str | None) -> None:
         self._kernel = kernel
         self._hooks = hooks
         self._limits = limits
