@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from jackfield._app import create_app
 from jackfield._call import Call, Client
+from jackfield._configuration import plugin_table
 from jackfield._contract import Kind
 from jackfield._errors import CallError, Code, Detail, EncodeError, JackfieldError
 from jackfield._hooks import Observer, Proceed, hookimpl
@@ -45,6 +46,7 @@ __all__ = [
     "Value",
     "create_app",
     "hookimpl",
+    "plugin_table",
 ]
 
 for _name in __all__:

@@ -21,7 +21,9 @@ from jackfield._settings import PREFIX, PluginSettings, Settings
 DEFAULT_FILE: Final = "jackfield.toml"
 CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
 SECRETS_VARIABLE: Final = f"{PREFIX}SECRETS_DIR"
-_OWN_VARIABLES: Final = frozenset({CONFIG_VARIABLE, SECRETS_VARIABLE})
+TOKEN_VARIABLE: Final = f"{PREFIX}TOKEN"
+"""Who a command is, for servers that ask; no setting."""
+_OWN_VARIABLES: Final = frozenset({CONFIG_VARIABLE, SECRETS_VARIABLE, TOKEN_VARIABLE})
 
 
 def load(
@@ -134,6 +136,19 @@ def _read(file: Path) -> dict[str, Any]:
         raise StartError([f"{file} cannot be read: {error.strerror}"]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StartError([f"{file} is not valid TOML: {error}"]) from None
+
+
+def plugin_table(name: str, file: Path | None = None) -> dict[str, Any]:
+    """Return what the configuration says to a plugin, for the commands that it brings; its own model validates it.
+
+    Args:
+        name: The plugin's name.
+        file: The configuration file; left out, the one that `jackfield serve` would read in this folder.
+
+    Raises:
+        JackfieldError: The configuration is wrong, or cannot be read.
+    """
+    return dict(load(file).plugins.tables.get(name, {}))
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, Any]:

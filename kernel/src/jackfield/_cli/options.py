@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ import click
 
 from jackfield._cli.remote import Target
 from jackfield._cli.terminal import fail
-from jackfield._configuration import load
+from jackfield._configuration import TOKEN_VARIABLE, load
 from jackfield._errors import StartError
 from jackfield._settings import Settings
 
@@ -49,7 +50,10 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say which server to speak with, as one argument `target`."""
 
     @click.option("--url", type=Url(), help="The server's address; from the configuration if left out.")
-    @click.option("--token", help="Who you are, for servers that ask; others on this machine can read it.")
+    @click.option(
+        "--token",
+        help="Who you are, for servers that ask; others on this machine can read it. JACKFIELD_TOKEN if left out.",
+    )
     @click.option(
         "--token-file",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -64,6 +68,8 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
             raise click.UsageError("--token and --token-file exclude each other.")
         if token_file is not None:
             token = _read_token(token_file)
+        elif token is None:
+            token = os.environ.get(TOKEN_VARIABLE) or None
         command(*args, target=Target(config, url, token), **kwargs)
 
     return with_target

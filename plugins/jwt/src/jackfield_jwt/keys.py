@@ -136,31 +136,31 @@ def _member(member: object, algorithms: Sequence[Algorithm], others: Sequence[Ke
         value = _READERS[kind].from_jwk(member)
     except (PyJWTError, ValueError, TypeError, KeyError, AttributeError):
         raise KeyFault("it cannot be read") from None
-    able = _able(value, [one for one in algorithms if algorithm in (None, one)])
-    if not able:
+    can = able(value, [one for one in algorithms if algorithm in (None, one)])
+    if not can:
         raise KeyFault("it fits none of the algorithms")
-    if any(key_id == other.id and able & other.algorithms for other in others):
+    if any(key_id == other.id and can & other.algorithms for other in others):
         raise KeyFault("another one has the same id")
-    return Key(value, able, key_id)
+    return Key(value, can, key_id)
 
 
 def _listed(value: object) -> Iterable[object]:
     return value if isinstance(value, list) else ()
 
 
-def _able(value: object, algorithms: Sequence[str]) -> frozenset[str]:
+def able(value: object, algorithms: Sequence[str]) -> frozenset[str]:
     """Return which of the algorithms a public key may verify: those of one family, the first that fits."""
     if isinstance(value, rsa.RSAPublicKey):
         if value.key_size < _MIN_RSA:
             raise KeyFault(f"an RSA key of {value.key_size} bits; {_MIN_RSA} are the least")
-        able = [algorithm for algorithm in algorithms if family(algorithm) in ("RS", "PS")]
+        fitting = [algorithm for algorithm in algorithms if family(algorithm) in ("RS", "PS")]
     elif isinstance(value, ec.EllipticCurvePublicKey):
-        able = [algorithm for algorithm in algorithms if _CURVES.get(algorithm) == value.curve.name]
+        fitting = [algorithm for algorithm in algorithms if _CURVES.get(algorithm) == value.curve.name]
     elif isinstance(value, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
-        able = [algorithm for algorithm in algorithms if algorithm == "EdDSA"]
+        fitting = [algorithm for algorithm in algorithms if algorithm == "EdDSA"]
     else:
-        able = []
-    return frozenset(algorithm for algorithm in able if family(algorithm) == family(able[0]))
+        fitting = []
+    return frozenset(algorithm for algorithm in fitting if family(algorithm) == family(fitting[0]))
 
 
 def _set_file(file: Path, algorithms: Sequence[Algorithm]) -> KeySet:
@@ -185,12 +185,12 @@ def _pem(file: Path, algorithms: Sequence[Algorithm]) -> Key:
     except Exception:  # noqa: BLE001 - whatever is wrong with it, it is no key
         raise KeyFault(f"{name} holds no public key in PEM") from None
     try:
-        able = _able(value, algorithms)
+        can = able(value, algorithms)
     except KeyFault as fault:
         raise KeyFault(f"{name}: {fault}") from None
-    if able != frozenset(algorithms):
-        raise KeyFault(f"{name} holds a key that does not fit {', '.join(sorted(set(algorithms) - able))}")
-    return Key(value, able)
+    if can != frozenset(algorithms):
+        raise KeyFault(f"{name} holds a key that does not fit {', '.join(sorted(set(algorithms) - can))}")
+    return Key(value, can)
 
 
 def _read(file: Path) -> bytes:
