@@ -8,6 +8,7 @@ import inspect
 import itertools
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -17,6 +18,7 @@ from jackfield.client._errors import ConnectError, ConnectionLost, Refused
 from jackfield.client._exchange import DEFAULT_CREDIT, MAX_CREDIT, Exchange, Progress, check_progress
 from jackfield.client._link import Link
 from jackfield.client._place import Place
+from jackfield.client._token import expiry, fresh
 from jackfield.client._upload import Items, Upload
 from jackfield.client._values import carried, check_seconds, encoded
 
@@ -29,6 +31,9 @@ WAIT_LIMIT: Final = 30.0
 _FIRST_DELAY: Final = 0.5
 _LAST_DELAY: Final = 8.0
 """Seconds between attempts to come back, give or take half of it, so that not all clients come at once."""
+_REFRESH: Final = "api.auth.refresh"
+_USED: Final = (0.6, 0.8)
+"""Which part of a token's time has gone by when it is refreshed."""
 _FINAL: Final = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED})
 """Refusals after which the same token is not shown again."""
 
@@ -105,6 +110,7 @@ class Caller:
         self._over: CallError | None = None
         self._changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._renewer: asyncio.Task[None] | None = None
 
     @property
     def connected(self) -> bool:
@@ -119,16 +125,36 @@ class Caller:
         """
         self._link = await Link.open(self._place, self._hear)
         self._keeper = asyncio.create_task(self._keep(self._link))
+        self._renew_in_time(self._link)
 
     async def close(self) -> None:
         """Disconnect; what is in flight ends with `ConnectionLost`."""
         self._over = ConnectionLost("The client was closed.")
         self._changed.set()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper])
+        tasks = [task for task in (self._keeper, self._renewer) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if self._link is not None:
             await self._link.close()
+
+    async def refresh(self) -> tuple[str, Any]:
+        """Show the server a token anew, on the connection that there is; return it, and what the server says.
+
+        Raises:
+            CallError: The server refuses it, or there is none.
+        """
+        token = await fresh(self._place.token, self._place.limit)
+        if token is None:
+            raise CallError(Code.FAILED_PRECONDITION, "There is no token to be shown: connect with token=….")
+        exchange = await self.begin(Request(event=_REFRESH, data={"token": token}, timeout=self._place.limit))
+        try:
+            await exchange.opened()
+            return token, await exchange.outcome()
+        finally:
+            exchange.cancel()
+            await exchange.settled()
 
     def on(self, event: str, handler: Handler) -> None:
         """Let `handler` be told of an event, or, with `*`, of those that have no handler."""
@@ -201,6 +227,7 @@ class Caller:
             if again is None:
                 return
             self._link = link = again
+            self._renew_in_time(link)
             self._changed.set()
 
     async def _again(self, delay: float | None) -> Link | None:
@@ -220,6 +247,24 @@ class Caller:
                     delay = error.retry_after / 1000
             except ConnectError:
                 continue
+
+    def _renew_in_time(self, link: Link) -> None:
+        if self._renewer is not None:
+            self._renewer.cancel()
+        if callable(self._place.token):
+            self._renewer = asyncio.create_task(self._renew(link))
+
+    async def _renew(self, link: Link) -> None:
+        """Refresh a connection's token before it ends, as long as there are fresh ones."""
+        token = link.token
+        while (ends := expiry(token)) is not None and (left := ends - time.time()) > 0:
+            await asyncio.sleep(max(1.0, left * random.uniform(*_USED)))  # noqa: S311 - no secret
+            try:
+                token, _ = await self.refresh()
+            except CallError as error:
+                if error.code == Code.NOT_FOUND:  # this server takes a token only when a client connects
+                    return
+                _log.warning("the token could not be refreshed: %s", error)
 
     async def _hear(self, event: str, argument: Any) -> Any:
         handler = self._handlers.get(event)

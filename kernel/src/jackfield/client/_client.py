@@ -133,6 +133,21 @@ class Client:
         )
         return Stream(self._caller, request)
 
+    async def refresh(self) -> dict[str, Any]:
+        """Show the server a token anew: the one of `connect`, or a fresh one if that is a function.
+
+        With a function this is done without being asked for; call it where scopes have changed.
+
+        Returns:
+            `expires`, in seconds since the epoch, and `scopes`.
+
+        Raises:
+            CallError: `unauthenticated`: the token is refused, and the connection goes on as it was;
+                `permission_denied`: it is somebody else's; `failed_precondition`: there is none.
+        """
+        said: dict[str, Any] = (await self._caller.refresh())[1]
+        return said
+
     def on(self, event: str, handler: H) -> H:
         """Call `handler` with the argument of each event of this name that the server emits.
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from jackfield.client._caller import Handler, calling
 from jackfield.client._client import Client
 from jackfield.client._place import TRANSPORTS, Place
+from jackfield.client._token import Token
 from jackfield.client._values import check_seconds
 
 
@@ -16,7 +17,7 @@ from jackfield.client._values import check_seconds
 async def connect(  # noqa: PLR0913 - each is independent of the others
     url: str,
     *,
-    token: str | None = None,
+    token: Token | None = None,
     on: Mapping[str, Handler] | None = None,
     path: str = "/socket.io",
     transports: Sequence[str] = TRANSPORTS,
@@ -33,7 +34,9 @@ async def connect(  # noqa: PLR0913 - each is independent of the others
 
     Args:
         url: The server's address, such as `https://api.example.org`.
-        token: Who is calling, for servers that ask.
+        token: Who is calling, for servers that ask; or a function, plain or `async def`, that returns a fresh one. It is
+            asked at each connection, and before the token ends; the server is then shown the new one on the same
+            connection.
         on: Handlers by event, as for `Client.on`; given here they miss nothing of what the server emits first.
         path: The path of the server's Socket.IO endpoint.
         transports: `websocket`, `polling` or both, which are tried one after the other.

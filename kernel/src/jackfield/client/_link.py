@@ -17,6 +17,7 @@ from jackfield.client._errors import ConnectError, Refused
 from jackfield.client._exchange import Exchange
 from jackfield.client._place import Place, knock, need_client
 from jackfield.client._portions import Portions
+from jackfield.client._token import fresh
 
 Hear: TypeAlias = Callable[[str, Any], Awaitable[Any]]
 """Told of every event that the server emits; what it returns acknowledges the event."""
@@ -37,6 +38,7 @@ class Link:
 
     Attributes:
         lost: Done as soon as the connection has ended.
+        token: What it was shown.
         reconnect_in: Seconds after which the server wants its clients back, if it said that it goes away.
     """
 
@@ -48,6 +50,7 @@ class Link:
         self._held: set[asyncio.Task[None]] = set()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.reconnect_in: float | None = None
+        self.token: str | None = None
 
     @classmethod
     async def open(cls, place: Place, hear: Hear) -> Link:
@@ -60,11 +63,12 @@ class Link:
         """
         await knock(place)
         need_client()
+        token = await fresh(place.token, place.limit)
         reason = "nothing of Socket.IO came back"
         for transport in place.transports:
             try:
                 async with asyncio.timeout(place.limit):
-                    return await _connect(place, transport, hear)
+                    return await _connect(place, token, transport, hear)
             except TimeoutError:
                 reason = f"it said nothing for {place.limit:g} s"
                 break
@@ -177,7 +181,7 @@ class Link:
             await self._sio.emit(event, argument, callback=answered)
 
 
-async def _connect(place: Place, transport: str, hear: Hear) -> Link:
+async def _connect(place: Place, token: str | None, transport: str, hear: Hear) -> Link:
     import aiohttp
 
     connector = aiohttp.TCPConnector(ssl=place.ssl) if place.ssl is not None else None
@@ -186,6 +190,7 @@ async def _connect(place: Place, transport: str, hear: Hear) -> Link:
     try:
         sio = _client(session, refusals)
         link = Link(sio, session)
+        link.token = token
 
         async def heard(event: str, *arguments: Any) -> Any:
             argument = arguments[0] if len(arguments) == 1 else list(arguments) or None
@@ -196,7 +201,7 @@ async def _connect(place: Place, transport: str, hear: Hear) -> Link:
         sio.on("*", heard)
         await sio.connect(
             place.url,
-            auth=None if place.token is None else {"token": place.token},
+            auth=None if token is None else {"token": token},
             transports=[transport],
             namespaces=["/"],
             socketio_path=place.path.strip("/"),

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from jackfield._errors import Code
 from jackfield.client._errors import ConnectError, NobodyThere
+from jackfield.client._token import Token
 
 _PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 TRANSPORTS: Final = ("websocket", "polling")
@@ -23,7 +24,7 @@ class Place:
     Attributes:
         url: Its address, without a path.
         path: The path of its Socket.IO endpoint.
-        token: Who is calling.
+        token: Who is calling, or what tells it anew for each connection.
         transports: What to try, one after the other.
         headers: What every request shows, such as cookies that a proxy wants.
         ssl: How to check the server's certificate.
@@ -33,7 +34,7 @@ class Place:
 
     url: str
     path: str = "/socket.io"
-    token: str | None = None
+    token: Token | None = None
     transports: Sequence[str] = TRANSPORTS
     headers: Mapping[str, str] = field(default_factory=dict)
     ssl: ssl.SSLContext | None = None
