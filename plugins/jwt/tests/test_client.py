@@ -40,13 +40,15 @@ class Source:
 async def test_a_token_is_refreshed_before_it_ends(server: Server) -> None:
     """The stream that runs meanwhile shows that the connection is the same."""
     source = Source(lasts=3)
-    async with connect(server.url, token=source, reconnect=False) as client:
-        async with client.stream(COUNT, credit=1) as stream:
-            await anext(stream)
-            await until(lambda: source.given >= 2)
-            while (await client.call(WHOAMI))["scopes"] == ["n1"]:
-                pass
-            await anext(stream)
+    async with (
+        connect(server.url, token=source, reconnect=False) as client,
+        client.stream(COUNT, credit=1) as stream,
+    ):
+        await anext(stream)
+        await until(lambda: source.given >= 2)
+        while (await client.call(WHOAMI))["scopes"] == ["n1"]:
+            pass
+        await anext(stream)
 
 
 async def test_each_connection_has_a_fresh_token(server: Server) -> None:

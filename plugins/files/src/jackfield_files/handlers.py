@@ -43,6 +43,10 @@ _ABOUT_A_FILE: Final = (Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.FAILED_PRECO
 _HASHING: Final = 600.0
 """Seconds that `stat` has to read a whole file."""
 
+READ: Final = "files:read"
+WRITE: Final = "files:write"
+"""The scopes that callers need, where clients have to say who they are."""
+
 _EVERYTHING: Final = ListRequest()
 
 
@@ -51,6 +55,7 @@ def make_service(opened: Callable[[Call], Files]) -> Service:
     service = Service("api.files")
 
     @service.function(
+        requires=WRITE,
         errors=[
             Code.INVALID_ARGUMENT,
             Code.ALREADY_EXISTS,
@@ -59,7 +64,7 @@ def make_service(opened: Callable[[Call], Files]) -> Service:
             Code.RESOURCE_EXHAUSTED,
             Code.ABORTED,
             Code.DATA_LOSS,
-        ]
+        ],
     )
     async def upload(call: Call, items: AsyncIterator[UploadStart | bytes]) -> Uploaded:
         """Take in a file: first an object with its name, then Buffers.
@@ -75,7 +80,7 @@ def make_service(opened: Callable[[Call], Files]) -> Service:
                 )
         return Uploaded(name=info.name, size=info.size, sha256=sha256)
 
-    @service.function(errors=[*_ABOUT_A_FILE, Code.OUT_OF_RANGE])
+    @service.function(requires=READ, errors=[*_ABOUT_A_FILE, Code.OUT_OF_RANGE])
     async def download(call: Call, data: DownloadRequest) -> AsyncIterator[bytes]:
         """Send a file, or a part of it, as Buffers. A version makes sure that it is still the same file."""
         part = Part(data.name, data.offset, data.length, data.version)
@@ -84,7 +89,7 @@ def make_service(opened: Callable[[Call], Files]) -> Service:
                 async for piece in pieces:
                     yield piece
 
-    @service.function(name="list", errors=[Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION])
+    @service.function(name="list", requires=READ, errors=[Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION])
     def list_files(call: Call, data: ListRequest = _EVERYTHING) -> Listing:
         """List the files below a folder, by name, some at a time."""
         with _told():
@@ -92,7 +97,7 @@ def make_service(opened: Callable[[Call], Files]) -> Service:
         shown = found[: data.limit]
         return Listing(files=[_file(info) for info in shown], next=shown[-1].name if len(found) > len(shown) else None)
 
-    @service.function(errors=_ABOUT_A_FILE, timeout=_HASHING)
+    @service.function(requires=READ, errors=_ABOUT_A_FILE, timeout=_HASHING)
     def stat(call: Call, data: StatRequest) -> FileStat:
         """Tell size, time and version of a file, and its SHA-256 if that is asked for."""
 
@@ -105,19 +110,19 @@ def make_service(opened: Callable[[Call], Files]) -> Service:
             info, sha256 = storage.hash(data.name, report) if data.hash else (storage.stat(data.name), None)
         return FileStat(**_file(info).model_dump(), sha256=sha256)
 
-    @service.function(errors=_ABOUT_A_FILE)
+    @service.function(requires=WRITE, errors=_ABOUT_A_FILE)
     def delete(call: Call, data: Which) -> File:
         """Remove a file, and the folders that are empty then; tell what it was."""
         with _told():
             return _file(opened(call).storage.delete(data.name))
 
-    @service.function(errors=[*_ABOUT_A_FILE, Code.ALREADY_EXISTS])
+    @service.function(requires=WRITE, errors=[*_ABOUT_A_FILE, Code.ALREADY_EXISTS])
     def move(call: Call, data: MoveRequest) -> File:
         """Give a file another name."""
         with _told():
             return _file(opened(call).storage.move(data.name, data.to, replace=data.replace))
 
-    @service.function(errors=[Code.INVALID_ARGUMENT])
+    @service.function(requires=WRITE, errors=[Code.INVALID_ARGUMENT])
     async def offset(call: Call, data: Which) -> Kept:
         """Tell how many bytes of a broken upload are kept; 0 if none."""
         with _told():
