@@ -11,9 +11,8 @@ dispatch, plugins and registry, what authors write, the wire. `make lint` checks
 
 from __future__ import annotations
 
-from jackfield._app import create_app
+from jackfield._app import create_app, plugin_table
 from jackfield._call import Call, Client
-from jackfield._configuration import plugin_table
 from jackfield._contract import Kind
 from jackfield._errors import CallError, Code, Detail, EncodeError, JackfieldError
 from jackfield._hooks import Observer, Proceed, hookimpl

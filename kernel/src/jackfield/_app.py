@@ -5,11 +5,26 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jackfield._kernel import JackfieldKernel
     from jackfield._transport.asgi import Receive, Scope, Send
+
+
+def plugin_table(name: str, file: Path | None = None) -> dict[str, Any]:
+    """Return what the configuration says to a plugin, for the commands that it brings; its own model validates it.
+
+    Args:
+        name: The plugin's name.
+        file: The configuration file; left out, the one that `jackfield serve` would read in this folder.
+
+    Raises:
+        JackfieldError: The configuration is wrong, or cannot be read.
+    """
+    from jackfield._configuration import load  # noqa: PLC0415 - as below
+
+    return dict(load(file).plugins.tables.get(name, {}))
 
 
 def create_app(config: Path | str | None = None) -> App:

@@ -138,19 +138,6 @@ def _read(file: Path) -> dict[str, Any]:
         raise StartError([f"{file} is not valid TOML: {error}"]) from None
 
 
-def plugin_table(name: str, file: Path | None = None) -> dict[str, Any]:
-    """Return what the configuration says to a plugin, for the commands that it brings; its own model validates it.
-
-    Args:
-        name: The plugin's name.
-        file: The configuration file; left out, the one that `jackfield serve` would read in this folder.
-
-    Raises:
-        JackfieldError: The configuration is wrong, or cannot be read.
-    """
-    return dict(load(file).plugins.tables.get(name, {}))
-
-
 def variables(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return what the variables say, by table."""
     known = {

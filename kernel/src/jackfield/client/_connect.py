@@ -34,9 +34,9 @@ async def connect(  # noqa: PLR0913 - each is independent of the others
 
     Args:
         url: The server's address, such as `https://api.example.org`.
-        token: Who is calling, for servers that ask; or a function, plain or `async def`, that returns a fresh one. It is asked
-            at each connection, and before the token ends; the server is then shown the new one on the same
-            connection.
+        token: Who is calling, for servers that ask; or a function, plain or `async def`, that returns a fresh token.
+            It is asked at each connection, and before the token ends; the server is then shown the new one on the
+            same connection.
         on: Handlers by event, as for `Client.on`; given here they miss nothing of what the server emits first.
         path: The path of the server's Socket.IO endpoint.
         transports: `websocket`, `polling` or both, which are tried one after the other.
