@@ -66,6 +66,8 @@ PAST: Final = {
     "connections_per_address": "HTTP status 503 with `Retry-After`",
     "connections_per_principal": "`connect_error` with `resource_exhausted` and `retry_after`",
     "connects": "HTTP status 503 with `Retry-After`",
+    "loop_lag": "HTTP status 503 with `Retry-After`; calls: `unavailable` with `retry_after`",
+    "memory": "the same",
     "pending": "HTTP status 503 with `Retry-After`",
     "buffers_timeout": "the connection is closed with 1008",
     "connect_timeout": "the connection is closed with 1000",

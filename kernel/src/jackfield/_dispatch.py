@@ -109,6 +109,11 @@ class Dispatcher:
         elif not self._draining:
             self.shortcuts.open()
 
+    @property
+    def handlers(self) -> Mapping[str, tuple[str, Callable[..., object]]]:
+        """Whose each function is, and what it calls."""
+        return {event: (entry.plugin, entry.served.function.handler) for event, entry in self._registry.table.items()}
+
     def held(self, block: Block) -> None:
         """Take note that somebody's code has held the event loop."""
         if block.plugin in self._breakers:

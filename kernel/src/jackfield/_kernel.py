@@ -22,7 +22,6 @@ from typing import Final
 from jackfield import _json, _life, _manifest, _plugins, _selection
 from jackfield._access import Rules
 from jackfield._breaker import Breaker
-from jackfield._culprit import Culprits
 from jackfield._dispatch import Dispatcher
 from jackfield._errors import CallError, Code, StartError
 from jackfield._facade import Hooks
@@ -34,6 +33,7 @@ from jackfield._inside import Inside
 from jackfield._json import Value
 from jackfield._life import Whose
 from jackfield._manifest import Found
+from jackfield._overload import Overload
 from jackfield._plugins import State
 from jackfield._registry import Registry
 from jackfield._settings import Settings
@@ -222,7 +222,7 @@ class JackfieldKernel:
             self._dispatcher = dispatcher = self._freeze()
             self._border.serve(dispatcher)
             self.health.unfit = None
-            with self._watchdog(dispatcher):
+            with self._watched(dispatcher):
                 yield
             self.health.unfit = "the server is going away"
             self._border.eio.leaving = True
@@ -278,11 +278,12 @@ class JackfieldKernel:
             )
         return breaker
 
-    def _watchdog(self, dispatcher: Dispatcher) -> Watchdog:
-        loaded = [(plugin.name, plugin.manifest.target.partition(":")[0]) for plugin in self._plugins if plugin.object]
-        table = Registry(self._plugins).table
-        handlers = {event: (entry.plugin, entry.served.function.handler) for event, entry in table.items()}
-        return Watchdog(self.settings.watchdog, Culprits(loaded, handlers), dispatcher.held, lambda late: None)
+    def _watched(self, dispatcher: Dispatcher) -> Watchdog:
+        overload = Overload(self.settings.limits, dispatcher.shed)
+        self._border.eio.overload = overload
+        self.health.checks |= {"event loop": overload.loop, "memory": overload.memory}
+        culprits = _life.culprits(self._plugins, dispatcher)
+        return Watchdog(self.settings.watchdog, culprits, dispatcher.held, overload.beat)
 
     def _inside(self) -> Inside:
         if self._dispatcher is None:

@@ -190,6 +190,12 @@ class Limits(_Table):
     connects: Annotated[float, Field(ge=0)] = Field(
         0.0, description="New connections of all clients in a second; 0 for no limit."
     )
+    loop_lag: Annotated[float, Field(ge=0)] = Field(
+        0.25, description="Seconds by which the event loop may be late for a while; 0 for any."
+    )
+    memory: Annotated[int, Field(ge=0)] = Field(
+        0, description="Bytes of memory of the process, of which it may use 80 %, where /proc tells; 0 for any."
+    )
     pending: Count = Field(1000, description="Clients that have not said CONNECT yet.")
     buffers_timeout: Seconds = Field(10.0, description="Seconds that the Buffers of a message have to follow it.")
     connect_timeout: Seconds = Field(10.0, description="Seconds that a client has to say CONNECT.")

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from jackfield._overload import Overload
 from jackfield._settings import Limits, ServerSettings
 from jackfield._throttle import Throttle
 from jackfield._transport import eio
@@ -41,6 +42,7 @@ class Engine:
         sockets: The sessions by their ids.
         traffic: What counts the bytes of messages.
         trust: Whose word counts about where a request came from.
+        overload: Knows whether the server has too much to do; whoever serves sets it.
         receiver: Makes who is told what the client of a new session says; whoever builds the engine sets it.
         leaving: Whether new clients are turned away, because the server is going to end.
     """
@@ -56,6 +58,7 @@ class Engine:
         self.traffic = Traffic()
         self.receiver: Callable[[Peer], Receiver]
         self.leaving = False
+        self.overload: Overload | None = None
         self._terms = Terms(settings.ping_interval, settings.ping_timeout, limits.message_size)
         self.trust = Trust(settings)
         self._admission = Admission(limits)
@@ -221,6 +224,9 @@ class Engine:
     def _check_room(self, request: Request) -> None:
         if self.leaving:
             raise Refused(503, 3, "The server is going away", {"retry-after": _RETRY_AFTER})
+        if self.overload is not None and self.overload.active:
+            self.refused("the server is overloaded")
+            raise Refused(503, 3, "The server is overloaded; try again", {"retry-after": _RETRY_AFTER})
         self._admission.check(request.address, len(self._pending))
 
     def _gone(self, peer: Peer) -> None:
