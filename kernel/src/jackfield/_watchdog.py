@@ -8,7 +8,6 @@ loop with much to do is late too.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import faulthandler
 import logging
 import os
@@ -62,7 +61,7 @@ class Block:
 
 
 class _Hold:
-    """One piece of code that stays on the stack.
+    """One piece of code that stays on the stack; all times are those of `_Clock.time`.
 
     Attributes:
         sighting: Where it was seen last.
@@ -124,6 +123,7 @@ class Watchdog:
         self._loop = asyncio.get_running_loop()
         self._ident = threading.get_ident()
         self._due = monotonic()
+        self._clock = _Clock(self._ident)
         if self._settings.threshold:
             self._thread = threading.Thread(target=self._watch, name="jackfield-watchdog", daemon=True)
             main = threading.current_thread() is threading.main_thread()
@@ -147,6 +147,7 @@ class Watchdog:
             self._interrupts = False
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.signal(SIGNAL, self._before)
+        self._clock.close()
         if self._armed:
             faulthandler.cancel_dump_traceback_later()
 
@@ -165,7 +166,8 @@ class Watchdog:
         self._holds, self._paused, self._due = [], 0.0, now + _BEAT
         if self._thread is not None:
             self._arm(now)
-        for hold, after in zip(holds, [*(hold.start for hold in holds[1:]), now], strict=False):
+        end = self._clock.time() if holds else 0.0
+        for hold, after in zip(holds, [*(hold.start for hold in holds[1:]), end], strict=False):
             if self._is_guilty(hold, seconds := after - hold.start):
                 late -= seconds
                 if hold.told:
@@ -189,11 +191,11 @@ class Watchdog:
     def _ring(self, signum: int, frame: FrameType | None) -> None:
         if not self._interrupts or frame is None:
             return
-        now, sighting = monotonic(), self._culprits.find(frame, None)
+        now, sighting = self._clock.time(), self._culprits.find(frame, None)
         hold = self._holds[-1] if self._holds else None
         if hold is None or hold.sighting.holder is not sighting.holder:
             # Code that has let nobody look has been there since the last look.
-            start = now - min(now - max(self._due, self._looked), time.thread_time() - self._ran)
+            start = now - min(monotonic() - max(self._due, self._looked), time.thread_time() - self._ran)
             hold = _Hold(sighting, start, start)
         seconds = now - hold.start
         if sighting.plugin and seconds > self._settings.interrupt and self._culprits.may_be_interrupted(frame):
@@ -205,30 +207,27 @@ class Watchdog:
     # In the thread.
 
     def _watch(self) -> None:
-        with contextlib.closing(_Clock(self._ident)) as clock:
-            self._keep_looking(clock)
-
-    def _keep_looking(self, clock: _Clock) -> None:
-        rest = _BEAT
+        clock, rest = self._clock, _BEAT
+        clock.ask()
         while not self._over.wait(rest):
             now = monotonic()
             overslept = now - clock.asked - rest
-            since = now
+            kept = 0.0
             if overslept > self._quarter:
-                ran, wakes = clock.elapsed()
-                if ran < overslept / 20:
+                ran, waited, wakes = clock.elapsed()
+                if ran + waited < overslept / 20:
                     self._paused += overslept  # the process was stopped, or another thread kept Python's lock
-                elif ran > overslept / 2 and wakes > _WAKES:
-                    since -= overslept  # code in C has kept the lock, so it has been there all the time
-            rest = self._look(now, since)
+                elif ran > (overslept - waited) / 2 and wakes > _WAKES:
+                    kept = overslept - waited  # code in C has kept the lock, so it has been there all the time
+            rest = self._look(now, kept)
             clock.ask()
 
-    def _look(self, now: float, since: float) -> float:
+    def _look(self, now: float, kept: float) -> float:
         """Look who holds the loop, if it is late.
 
         Args:
             now: The time.
-            since: For how long the loop's thread has let nobody else run.
+            kept: For how many seconds the loop's thread has let nobody else run.
 
         Returns:
             Seconds until the next look.
@@ -245,13 +244,14 @@ class Watchdog:
         if sighting.debugged:
             self._paused = now - due
         elif beats == self._beats:
-            self._judge(sighting, now, since, late)
+            self._judge(sighting, kept, late)
         return self._quarter
 
-    def _judge(self, sighting: Sighting, now: float, since: float, late: float) -> None:
-        holds, settings = self._holds, self._settings
+    def _judge(self, sighting: Sighting, kept: float, late: float) -> None:
+        holds, settings, now = self._holds, self._settings, self._clock.time()
         if not holds or sighting.holder is None or holds[-1].sighting.holder is not sighting.holder:
-            holds.append(_Hold(sighting, since if holds else now - late, since))
+            since = now - kept
+            holds.append(_Hold(sighting, since if holds else min(since, now - late + self._clock.waited), since))
         hold = holds[-1]
         hold.see(sighting, now)
         seconds = now - hold.start
@@ -266,7 +266,9 @@ class Watchdog:
                 what = (sighting.plugin, seconds, sighting)
                 log.warning("plugin %s blocks the event loop, for %.1f s so far: %s", *what)
         elif late > _LONG * settings.threshold and self._throttle.ready(None):
-            log.warning("the event loop is late by %.1f s, and no plugin holds it: it is in %s", late, sighting)
+            log.warning(
+                "the event loop is late by %.1f s, through no plugin alone; just now it is in %s", late, sighting
+            )
 
     def _is_guilty(self, hold: _Hold, seconds: float) -> bool:
         return hold.sighting.plugin is not None and hold.seen > 3 * self._quarter and seconds > 4 * self._quarter
@@ -282,45 +284,65 @@ class Watchdog:
 
 
 class _Clock:
-    """Tells what the loop's thread has done since this thread lay down to wait.
+    """The time as the loop's thread has it, and what it has done while the watching thread lay waiting.
 
     Args:
         ident: The loop's thread.
 
     Attributes:
-        asked: When that was.
+        asked: When the watching thread lay down to wait.
     """
 
     def __init__(self, ident: int) -> None:
-        loop = next((t.native_id for t in threading.enumerate() if t.ident == ident), None)
+        self.asked = 0.0
         self._ident = ident
-        self._files: list[int] = []
-        with contextlib.suppress(OSError):
-            self._files = [
-                os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY)
-                for thread in (loop, threading.get_native_id())
-            ]
-        self.ask()
+        self._before = (0.0, 0.0, 0.0)
+        self._own: int | None = None
+        loop = next((thread.native_id for thread in threading.enumerate() if thread.ident == ident), None)
+        self._loop = _open(loop)
+
+    def time(self) -> float:
+        """Return the seconds of a clock that stands still while the loop's thread is ready and gets no processor."""
+        return monotonic() - self._read(self._loop)[1]
+
+    def ask(self) -> None:
+        """Take note that the watching thread lies down to wait; called by that thread alone."""
+        if self._own is None and self._loop is not None:
+            self._own = _open(threading.get_native_id())
+        self.asked = monotonic()
+        self._before = self._now()
+
+    def elapsed(self) -> tuple[float, float, float]:
+        """Return for how long the loop's thread has since run, and been ready to; how often the watching one woke."""
+        ran, waited, wakes = (now - before for now, before in zip(self._now(), self._before, strict=True))
+        return ran, waited, wakes
+
+    @property
+    def waited(self) -> float:
+        """The seconds that the loop's thread was ready since the watching thread last lay down."""
+        return self._now()[1] - self._before[1]
 
     def close(self) -> None:
         """Close its files."""
-        for file in self._files:
-            os.close(file)
+        for file in (self._loop, self._own):
+            if file is not None:
+                os.close(file)
+        self._loop = self._own = None
 
-    def ask(self) -> None:
-        """Begin anew."""
-        self.asked = monotonic()
-        self._before = self._read()
+    def _now(self) -> tuple[float, float, float]:
+        return *self._read(self._loop)[:2], self._read(self._own)[2]
 
-    def elapsed(self) -> tuple[float, float]:
-        """Return the seconds that the loop's thread ran or was ready to, and how often this one has woken up."""
-        (ran, wakes), (ran_before, wakes_before) = self._read(), self._before
-        return ran - ran_before, wakes - wakes_before
-
-    def _read(self) -> tuple[float, float]:
-        if not self._files:  # as if it woke all the time
+    def _read(self, file: int | None) -> tuple[float, float, float]:
+        if file is None:  # as if nobody ever waited for a processor
             linux = sys.platform == "linux"
             ran = time.clock_gettime(time.pthread_getcpuclockid(self._ident)) if linux else monotonic()
-            return ran, monotonic() * 1000
-        (busy, ready, _), (_, _, wakes) = (os.pread(file, 100, 0).split() for file in self._files)
-        return (int(busy) + int(ready)) / 1e9, int(wakes)
+            return ran, 0.0, monotonic() * 1000
+        ran, waited, wakes = map(int, os.pread(file, 100, 0).split())
+        return ran / 1e9, waited / 1e9, wakes
+
+
+def _open(thread: int | None) -> int | None:
+    try:
+        return os.open(f"/proc/self/task/{thread}/schedstat", os.O_RDONLY)
+    except OSError:
+        return None
