@@ -258,16 +258,16 @@ async def test_40_three_times_as_much_as_can_be_done_lessens_nothing(
         async with _flooding(server.url, connections, seconds, waiting) as flood:
             await until(lambda: flood.answers["done"] > 200, 300)
             done, cpu = flood.answers["done"], sum(process.cpu_times()[:2])
-            await until(lambda: sum(process.cpu_times()[:2]) - cpu > 5, 300)
+            await until(lambda: sum(process.cpu_times()[:2]) - cpu > 10, 300)
             return (flood.answers["done"] - done) / (sum(process.cpu_times()[:2]) - cpu), flood.answers
 
     with serving(tmp_path, path=[path], config=NOBODY_LEAVES) as server:
         memory = []
-        for _ in range(3):
+        for _ in range(2):
             peak, answers = await goodput(server, 4, int(0.004 / seconds))
             assert set(answers) == {"done"}
             print(f"peak {peak:.0f}", dict(answers))
-            flooded, answers = await goodput(server, 50, int(0.04 / seconds))
+            flooded, answers = await goodput(server, 50, int(0.01 / seconds))
             print(f"flooded {flooded:.0f}", dict(answers))
             assert flooded >= 0.8 * peak
             assert answers["unavailable"]

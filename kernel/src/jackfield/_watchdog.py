@@ -169,14 +169,14 @@ class Watchdog:
         end = self._clock.time() if holds else 0.0
         for hold, after in zip(holds, [*(hold.start for hold in holds[1:]), end], strict=False):
             if self._is_guilty(hold, seconds := after - hold.start):
-                late -= seconds
+                late = 0.0
                 if hold.told:
                     how = ", and was interrupted" if interrupted else ""
                     what = (hold.sighting.plugin, seconds, how, hold.sighting)
                     log.warning("plugin %s gave the event loop back after %.2f s%s: %s", *what)
                 seen = hold.sighting
                 self._on_block(Block(seen.plugin, seen.what, seen.file, seen.line, seconds))
-        self._on_beat(max(0.0, late))
+        self._on_beat(late)
 
     def _arm(self, now: float) -> None:
         """Set what needs no lock of Python's: it serves where C code keeps the thread from looking."""
