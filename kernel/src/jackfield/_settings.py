@@ -41,6 +41,7 @@ Seconds: TypeAlias = Annotated[float, Field(gt=0)]
 Bytes: TypeAlias = Annotated[int, Field(gt=0)]
 Count: TypeAlias = Annotated[int, Field(gt=0)]
 Off: TypeAlias = Annotated[int, Field(ge=0)]
+OffSeconds: TypeAlias = Annotated[float, Field(ge=0)]
 File: TypeAlias = Annotated[Path | None, BeforeValidator(lambda value: value or None)]  # TOML has no null
 
 
@@ -87,7 +88,7 @@ class ServerSettings(_Table):
     ping_timeout: Seconds = Field(20.0, description="Seconds that a client has to answer a ping.")
     start_timeout: Seconds = Field(10.0, description="Seconds for a plugin's import, and again for its start.")
     stop_timeout: Seconds = Field(5.0, description="Seconds for a plugin to stop.")
-    drain_timeout: Annotated[float, Field(ge=0)] = Field(
+    drain_timeout: OffSeconds = Field(
         20.0, description="Seconds that running calls have to end when the server is told to stop."
     )
 
@@ -187,15 +188,9 @@ class Limits(_Table):
         0, description="Connections from one address, of IPv6 from one /64 network; 0 for no limit."
     )
     connections_per_principal: Off = Field(0, description="Connections of one principal; 0 for no limit.")
-    connects: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="New connections of all clients in a second; 0 for no limit."
-    )
-    loop_lag: Annotated[float, Field(ge=0)] = Field(
-        0.25, description="Seconds by which the event loop may be late for a while; 0 for any."
-    )
-    memory: Annotated[int, Field(ge=0)] = Field(
-        0, description="Bytes of memory of the process, of which it may use 80 %, where /proc tells; 0 for any."
-    )
+    connects: OffSeconds = Field(0.0, description="New connections of all clients in a second; 0 for no limit.")
+    loop_lag: OffSeconds = Field(0.25, description="Seconds by which the event loop may be late for a while; 0: any.")
+    memory: Off = Field(0, description="Bytes of memory of the process, of which it may use 80 %; 0: any.")
     pending: Count = Field(1000, description="Clients that have not said CONNECT yet.")
     buffers_timeout: Seconds = Field(10.0, description="Seconds that the Buffers of a message have to follow it.")
     connect_timeout: Seconds = Field(10.0, description="Seconds that a client has to say CONNECT.")
@@ -240,7 +235,7 @@ class QuarantineSettings(_Table):
         10, description="Calls that fail by the plugin's fault, or run out of time, within the window; 0: never."
     )
     ratio: float = Field(0.5, gt=0, le=1, description="The least part of the plugin's calls that these are.")
-    blocked: Annotated[float, Field(ge=0)] = Field(
+    blocked: OffSeconds = Field(
         1.0, description="Seconds within the window for which the plugin has held the event loop; 0: never."
     )
     window: Seconds = Field(30.0, description="Seconds of the window.")
@@ -295,15 +290,11 @@ class PluginSettings(BaseModel):
 class WatchdogSettings(_Table):
     """`[watchdog]`: what happens when the event loop is held."""
 
-    threshold: Annotated[float, Field(ge=0)] = Field(
+    threshold: OffSeconds = Field(
         0.1, description="Seconds by which the event loop may be late before it is looked who holds it; 0 never looks."
     )
-    interrupt: Annotated[float, Field(ge=0)] = Field(
-        5.0, description="Seconds after which a plugin's code that holds the loop is interrupted; 0 never interrupts."
-    )
-    exit_after: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="Seconds after which the process ends with status 70, to be started anew; 0 never ends it."
-    )
+    interrupt: OffSeconds = Field(5.0, description="Seconds after which a plugin's code is interrupted; 0: never.")
+    exit_after: OffSeconds = Field(0.0, description="Seconds after which the process ends with status 70; 0: never.")
 
 
 class LogSettings(_Table):
