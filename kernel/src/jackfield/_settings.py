@@ -290,9 +290,7 @@ class PluginSettings(BaseModel):
 class WatchdogSettings(_Table):
     """`[watchdog]`: what happens when the event loop is held."""
 
-    threshold: OffSeconds = Field(
-        0.1, description="Seconds that the loop may be late before it is looked why; 0: never."
-    )
+    threshold: OffSeconds = Field(0.1, description="Seconds that the loop may be late before one looks why; 0: never.")
     interrupt: OffSeconds = Field(5.0, description="Seconds after which a plugin's code is interrupted; 0: never.")
     exit_after: OffSeconds = Field(0.0, description="Seconds after which the process ends with status 70; 0: never.")
 
