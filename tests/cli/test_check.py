@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.shell import Invoke, Shell
+from tests.cli.shell import Hide, Invoke, Shell
 from tests.support.installed import INSTALLED, disabled
 from tests.support.plugins import write_plugin
 
@@ -90,6 +90,7 @@ def test_a_wrong_configuration_is_told_for_programs_too(shell: Shell) -> None:
                 "hint": None,
             }
         ],
+        "warnings": [],
         "plugins": [],
     }
 
@@ -105,3 +106,41 @@ def test_two_plugins_that_are_one_are_told(invoke: Invoke, tmp_path: Path) -> No
         "✓  one 1.0        hooks alone",
         "✗  two 1.0        quarantined: its entry point names what the plugin one is already: plugin_one",
     ]
+
+
+def test_what_a_server_could_not_listen_with_is_a_fault(invoke: Invoke, unloadable: Hide, closed_port: int) -> None:
+    """TLS files, an address of another machine, a log that cannot be written; not that the port is taken."""
+    config = '[server]\nhost = "192.0.2.1"\ntls_certificate = "no.pem"\n[log]\nformat = "json"\n'
+    result = invoke("check", "--json", path=[unloadable("structlog")], config=config)
+    assert result.status == 1
+    assert [fault["reason"] for fault in result.json["faults"]] == [
+        'log.format "json" needs structlog: pip install structlog, or "jackfield[standard]" (log.format)',
+        "cannot serve TLS: no.pem: No such file or directory (server.tls_certificate)",
+        f"cannot listen on 192.0.2.1:{closed_port}: Cannot assign requested address (server.host, server.port)",
+    ]
+    result = invoke("check", "--json", config='[server]\nunix = "nowhere/socket"\n')
+    assert [fault["reason"] for fault in result.json["faults"]] == [
+        "cannot listen on nowhere/socket: there is no folder nowhere (server.unix)"
+    ]
+
+
+def test_a_rule_that_matches_nothing_is_told_and_no_fault(invoke: Invoke, closed_port: int) -> None:
+    """A mistyped pattern protects nothing; of what is not loaded nobody knows."""
+    rules = """
+[plugins]
+disabled = ["files"]
+[[access.rules]]
+functions = ["api.services.*", "api.servces.*", "api.files.*"]
+[[bulkhead.rules]]
+functions = "api.services.test.cuont"
+calls = 1
+"""
+    result = invoke("check", "--json", config=rules)
+    assert result.json["faults"] == []
+    assert result.json["warnings"] == [
+        "access.rules.0.functions: 'api.servces.*' matches no function",
+        "bulkhead.rules.0.functions: 'api.services.test.cuont' matches no function",
+    ]
+    result = invoke("check")
+    assert result.status == 0
+    assert result.err.splitlines()[0] == "! access.rules.0.functions: 'api.servces.*' matches no function"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from jackfield._cli.inspection import Inspection, inspect, is_faulty
 from jackfield._cli.options import json_option
+from jackfield._cli.readiness import unmatched, unservable
 from jackfield._cli.terminal import clean, columns, complain, end, line, note, write, write_json
 from jackfield._configuration import DEFAULT_FILE, load
 from jackfield._errors import StartError
@@ -27,6 +29,9 @@ def command(path: Path | None, *, as_json: bool) -> None:
     Each plugin is loaded in a process of its own; none is started. Plugins that are disabled, or not on the list, are
     no faults.
 
+    The address must be one of this machine, and TLS files must be there; that a server listens there already is no
+    fault. A rule that matches no function is told of and is no fault either.
+
     Exit status: 0 there is no fault, 1 there is one.
     """
     file = path / DEFAULT_FILE if path is not None and path.is_dir() else path
@@ -35,18 +40,23 @@ def command(path: Path | None, *, as_json: bool) -> None:
     except StartError as error:
         faults = list(error.faults)
         if as_json:
-            write_json({"ok": False, "file": str(file) if file else None, "faults": _general(faults), "plugins": []})
+            named = str(file) if file else None
+            write_json({"ok": False, "file": named, "faults": _general(faults), "warnings": [], "plugins": []})
         complain(faults)
         note("the plugins were not checked, because the configuration does not say which")
         end(failed=True)
         return
     found = inspect(settings, settings.file)
+    found = replace(found, faults=[*unservable(settings), *found.faults])
+    warnings = unmatched(settings, found)
     faulty = [plugin for plugin in found.plugins if is_faulty(plugin)]
     if as_json:
-        write_json(_report(settings, found, faulty))
+        write_json({**_report(settings, found, faulty), "warnings": warnings})
     else:
         for text in _lines(settings, found):
             write(text)
+    for text in warnings:
+        click.secho(f"! {clean(text)}", fg="yellow", err=True)
     complain(found.faults)
     count = len(found.faults) + len(faulty)
     if count:
