@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tests.cli.shell import Hide, Invoke, Shell
 from tests.support.installed import INSTALLED, disabled
 from tests.support.plugins import write_plugin
+
+
+def squeezed(line: str) -> str:
+    """Return a line with two spaces between its columns, however wide these are."""
+    return re.sub(r"  +", "  ", line)
 
 
 def test_all_is_well(shell: Shell, tmp_path: Path) -> None:
@@ -16,7 +22,7 @@ def test_all_is_well(shell: Shell, tmp_path: Path) -> None:
     result = shell("check", config=config, path=[tmp_path])
     assert (result.status, result.err) == (0, "")
     first, away, demo, files, *out, system, last = result.out.splitlines()
-    assert first == "✓  configuration  jackfield.toml"
+    assert first.split() == ["✓", "configuration", "jackfield.toml"]
     assert [row.split() for row in (away, *out)] == [
         ["-", "away", "1.0", "disabled"],
         *(["-", name, "0.1.0", "disabled"] for name in INSTALLED if name not in ("demo", "files", "system")),
@@ -34,12 +40,12 @@ def test_every_fault_is_told_at_once(shell: Shell, tmp_path: Path, broken: Path)
     config = '[plugins]\nenabled = ["ghost"]\ndisabled = ["system", "neighbour"]\n[plugins.demo]\ngrting = "Hi"\n'
     result = shell("check", config=config, path=[tmp_path, broken])
     assert result.status == 1
-    assert [line for line in result.out.splitlines() if line.startswith("✗")] == [
-        "✗  demo 0.1.0     quarantined: plugins.demo.grting: there is no such key; did you mean plugins.demo.greeting?",
-        "✗  future 1.0     refused: it needs jackfield >=9, this is 0.1.0",
-        "✗  quitter 1.0    quarantined: it ended its process with status 0 while it was loaded",
-        "✗  weather 1.0    quarantined: ModuleNotFoundError: No module named 'httpx' "
-        f"({broken}/plugin_weather.py:1)   → pip install httpx",
+    assert [squeezed(line) for line in result.out.splitlines() if line.startswith("✗")] == [
+        "✗  demo 0.1.0  quarantined: plugins.demo.grting: there is no such key; did you mean plugins.demo.greeting?",
+        "✗  future 1.0  refused: it needs jackfield >=9, this is 0.1.0",
+        "✗  quitter 1.0  quarantined: it ended its process with status 0 while it was loaded",
+        "✗  weather 1.0  quarantined: ModuleNotFoundError: No module named 'httpx' "
+        f"({broken}/plugin_weather.py:1)  → pip install httpx",
     ]
     assert result.err.splitlines() == ["✗ plugins.enabled: no plugin 'ghost' is installed", "✗ 5 faults"]
 
@@ -101,10 +107,10 @@ def test_two_plugins_that_are_one_are_told(invoke: Invoke, tmp_path: Path) -> No
     write_plugin(tmp_path, "two", "", target="plugin_one")
     result = invoke("check", config=disabled(), path=[tmp_path])
     assert result.status == 1
-    assert [line for line in result.out.splitlines() if not line.startswith("-")] == [
+    assert [squeezed(line) for line in result.out.splitlines() if not line.startswith("-")] == [
         "✓  configuration  jackfield.toml",
-        "✓  one 1.0        hooks alone",
-        "✗  two 1.0        quarantined: its entry point names what the plugin one is already: plugin_one",
+        "✓  one 1.0  hooks alone",
+        "✗  two 1.0  quarantined: its entry point names what the plugin one is already: plugin_one",
     ]
 
 
@@ -131,6 +137,7 @@ def test_a_rule_that_matches_nothing_is_told_and_no_fault(invoke: Invoke, closed
 disabled = ["files"]
 [[access.rules]]
 functions = ["api.services.*", "api.servces.*", "api.files.*"]
+deny = true
 [[bulkhead.rules]]
 functions = "api.services.test.cuont"
 calls = 1
@@ -144,3 +151,22 @@ calls = 1
     result = invoke("check")
     assert result.status == 0
     assert result.err.splitlines()[0] == "! access.rules.0.functions: 'api.servces.*' matches no function"
+
+
+def test_what_the_configuration_builds_upon_has_to_be_there(invoke: Invoke) -> None:
+    """A plugin that is required and switched off, and rules for callers whom nobody knows, as a server says it."""
+    config = """
+[plugins]
+policy = "listed"
+enabled = ["demo"]
+required = ["files", "demo"]
+[[access.rules]]
+functions = "api.services.*"
+requires = "staff"
+"""
+    result = invoke("check", "--json", config=config)
+    assert result.status == 1
+    assert [fault["reason"] for fault in result.json["faults"]] == [
+        "plugin files is refused (plugins.required)",
+        "access.rules say who may call what, but no plugin in service says who is calling",
+    ]

@@ -45,12 +45,14 @@ class Inspection:
         faults: Why no server could start, whatever the plugins are like.
         settings: Of each plugin whose settings are known, by its name: their JSON Schema as `schema`, and as `values`
             what is in force, if it fits.
+        authenticates: Whether a plugin that was loaded says who is calling.
     """
 
     plugins: Sequence[PluginInfo]
     functions: Sequence[FunctionInfo]
     faults: Sequence[str]
     settings: Mapping[str, Mapping[str, Any]]
+    authenticates: bool
 
 
 def is_faulty(plugin: PluginInfo) -> bool:
@@ -81,6 +83,7 @@ def inspect(
     plugins, faults = _selection.select(found, settings.plugins, version("jackfield"))
     served: dict[str, list[FunctionInfo]] = {}
     tables: dict[str, Mapping[str, Any]] = {}
+    authenticates = False
     if load:
         candidates = [plugin for plugin in plugins if plugin.state is State.DISCOVERED]
         waves = _plugins.in_order(candidates)
@@ -92,9 +95,10 @@ def inspect(
             if result is not None and not _plugins.blame_dependency(plugin, candidates):
                 served[plugin.manifest.qualified] = _take(plugin, result)
                 _blame_twin(plugin, candidates)
+                authenticates |= plugin.in_service and isinstance(result, dict) and result["authenticates"]
     infos = [replace(plugin.info, functions=len(served.get(plugin.manifest.qualified, ()))) for plugin in plugins]
     functions = sorted((function for several in served.values() for function in several), key=lambda f: f.event)
-    return Inspection(infos, functions, faults, tables)
+    return Inspection(infos, functions, faults, tables, authenticates)
 
 
 def _with_dependencies(plugins: Sequence[Plugin], wanted: Wanted | None) -> list[Plugin]:

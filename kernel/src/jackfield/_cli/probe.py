@@ -39,6 +39,7 @@ def _load(qualified: str, config: Path | None) -> dict[str, Any]:
     return {
         "plugin": asdict(plugin.info),
         "settings": _settings(plugin),
+        "authenticates": plugin.hooks.authenticates,
         "functions": [asdict(entry.info) for entry in Registry([plugin]).table.values()],
     }
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
+from jackfield._access import Rules
 from jackfield._cli import logs
-from jackfield._cli.inspection import Inspection
+from jackfield._cli.inspection import Inspection, is_faulty
 from jackfield._errors import StartError
+from jackfield._kernel import AUTHENTICATION
 from jackfield._settings import ServerSettings, Settings
 from jackfield._transport.listener import listen
 from jackfield._transport.tls import server_context
@@ -24,6 +26,19 @@ def unservable(settings: Settings) -> list[str]:
     if server.websocket == "picows" and find_spec("picows") is None:
         faults.append("picows is not installed: pip install picows (server.websocket)")
     return faults + (_unreachable(server) if server.unix is None else _no_folder(server))
+
+
+def unfounded(settings: Settings, found: Inspection) -> list[str]:
+    """Return what a server would miss of its plugins, beside what is wrong with each of them."""
+    faults = []
+    for name in settings.plugins.required:
+        claimants = [one for one in found.plugins if name in (one.name, f"{one.distribution}:{one.name}")]
+        if not any(one.state == "loaded" or is_faulty(one) for one in claimants):
+            faults += [f"plugin {one.name} is {one.state} (plugins.required)" for one in claimants]
+    absent = [one for one in found.plugins if is_faulty(one) and AUTHENTICATION in one.namespaces]
+    if Rules(settings.access.rules).need_scopes and not found.authenticates and not absent:
+        faults.append("access.rules say who may call what, but no plugin in service says who is calling")
+    return faults
 
 
 def unmatched(settings: Settings, found: Inspection) -> list[str]:
