@@ -44,14 +44,15 @@ class SharedBuckets(Buckets):
         wake: Called when there is something to tell.
 
     Attributes:
+        ahead: How many tokens that is.
         connected: Whether there is somebody to tell; if not, these are buckets of this server alone.
     """
 
-    __slots__ = ("_ahead", "_new", "_told", "_wake", "connected")
+    __slots__ = ("_new", "_told", "_wake", "ahead", "connected")
 
     def __init__(self, rule: Rule, ahead: float, wake: Callable[[], None]) -> None:
         super().__init__(rule.rate, rule.size)
-        self._ahead = min(rule.size, max(1, math.ceil(rule.size * ahead), math.ceil(rule.rate * _ROUND)))
+        self.ahead = min(rule.size, max(1, math.ceil(rule.size * ahead), math.ceil(rule.rate * _ROUND)))
         self._wake = wake
         self._new: dict[Hashable, int] = {}
         self._told: dict[Hashable, int] = {}
@@ -108,4 +109,4 @@ class SharedBuckets(Buckets):
         self._told.clear()
 
     def _is_ahead(self, key: Hashable) -> bool:
-        return self._new.get(key, 0) + self._told.get(key, 0) >= self._ahead
+        return self._new.get(key, 0) + self._told.get(key, 0) >= self.ahead
