@@ -19,7 +19,8 @@ _MASK: Final = "***"
 _SECRET: Final = re.compile(r"authorization|token|password|secret|cookie", re.IGNORECASE)
 _IN_TEXT: Final = re.compile(
     r"""(?ix)
-    ( (?:authorization|token) (?: ["']? \s* [:=] | ["'], ) \s* (?: b(?=["']) )? )
+    ( (?: authorization | token (?! :\s+[a-z]+(?:\s|$) ) )  # a word after a colon is prose
+        (?: ["']? \s* [:=] | ["'], ) \s* (?: b(?=["']) )? )
         (?: "[^"]*" | '[^']*' | (?: (?:bearer|basic|digest) \s+ )? [^\s"',;&})\]]+ )
     | ( \b bearer \s+ ) [\w.~+/=-]{16,}
     """
