@@ -19,6 +19,7 @@ from jackfield._errors import StartError
 from jackfield._settings import Settings
 from jackfield_demo.messages import DemoSettings
 from jackfield_files.messages import FilesSettings
+from jackfield_jwt.settings import JwtSettings
 from jackfield_metrics.messages import MetricsSettings
 from jackfield_ratelimit.settings import RatelimitSettings
 from tests.docs.blocks import ANEW, Block
@@ -29,6 +30,7 @@ from tests.docs.traces import play
 _PLUGINS: Final[dict[str, type[BaseModel]]] = {
     "demo": DemoSettings,
     "files": FilesSettings,
+    "jwt": JwtSettings,
     "metrics": MetricsSettings,
     "ratelimit": RatelimitSettings,
 }

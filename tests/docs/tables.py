@@ -30,6 +30,7 @@ from jackfield._settings import (
     WatchdogSettings,
 )
 from jackfield_files.messages import FilesSettings
+from jackfield_jwt.settings import JwtSettings
 from jackfield_metrics.messages import MetricsSettings
 from jackfield_ratelimit.settings import RatelimitSettings, Rule
 
@@ -142,6 +143,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "watchdog_keys": partial(table, WatchdogSettings),
     "log_keys": partial(table, LogSettings),
     "files_keys": partial(table, FilesSettings),
+    "jwt_keys": partial(table, JwtSettings),
     "metrics_keys": partial(table, MetricsSettings),
     "ratelimit_keys": partial(table, RatelimitSettings),
     "ratelimit_rules": partial(table, Rule),

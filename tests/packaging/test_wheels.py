@@ -21,6 +21,7 @@ PACKAGES = {
     "jackfield": "kernel",
     "jackfield_demo": "plugins/demo",
     "jackfield_files": "plugins/files",
+    "jackfield_jwt": "plugins/jwt",
     "jackfield_system": "plugins/system",
 }
 
@@ -97,6 +98,16 @@ async def test_the_files_plugin_works_alone_with_the_kernel(install: Install, tm
         assert list(server.plugins) == ["files"]
         async with connected(server.url) as client:
             assert await client.call("api.files.list") == {"data": {"files": [], "next": None}}
+        assert server.stop() == 0
+
+
+@pytest.mark.full
+async def test_the_jwt_plugin_works_alone_with_the_kernel(install: Install, tmp_path: Path) -> None:
+    """The jwt plugin's wheel beside the kernel's, with PyJWT and cryptography, is all that it needs."""
+    with _serving_from(install("jackfield", "jackfield_jwt"), tmp_path) as server:
+        assert list(server.plugins) == ["jwt"]
+        async with connected(server.url) as client:
+            assert await client.call("api.auth.whoami") == {"data": {"expires": None, "scopes": [], "sub": None}}
         assert server.stop() == 0
 
 
