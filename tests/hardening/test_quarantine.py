@@ -225,6 +225,32 @@ async def test_streams_fail_and_are_tried_too(server: Server, tmp_path: Path) ->
         assert (await row(client, "failing"))["state"] == "started"
 
 
+GATE = """
+    from pathlib import Path
+    from jackfield import hookimpl
+
+    @hookimpl
+    def jackfield_admit(call):
+        if Path("broken").exists() and call.event == "api.neighbour.hello":
+            raise RuntimeError("a secret")
+"""
+
+
+async def test_a_hook_that_fails_is_blamed_on_its_own_plugin(tmp_path: Path) -> None:
+    """A plugin whose calls fail in the hook of another is not taken out for it; the other is."""
+    plugins = write_plugin(write_neighbour(tmp_path / "p"), "gate", GATE)
+    with serving(tmp_path / "s", path=[plugins], config=CONFIG) as server:
+        (tmp_path / "s/broken").touch()
+        async with connected(server.url, "websocket") as client:
+            for _ in range(6):
+                assert (await client.call("api.neighbour.hello"))["error"]["code"] == "internal"
+            found = await row(client, "gate")
+            assert (found["state"], found["kind"]) == ("quarantined", "CallsFailed")
+            (tmp_path / "s/broken").unlink()
+            assert await client.call("api.neighbour.hello") == {"data": "still here"}
+            assert (await row(client, "neighbour"))["state"] == "started"
+
+
 async def test_an_operator_can_force_either(server: Server) -> None:
     """By hand a plugin stays out until it is released; a client that is on this machine is an operator."""
     async with busy(server) as wrong, connected(server.url, "websocket") as client:

@@ -112,6 +112,15 @@ class Culprits:
             debugged,
         )
 
+    def raised(self, error: BaseException) -> str | None:
+        """Return the plugin whose code is innermost in an exception's traceback, if there is one."""
+        owner = None
+        trace = error.__traceback__
+        while trace is not None:
+            owner = self._owner(trace.tb_frame.f_code.co_filename) or owner
+            trace = trace.tb_next
+        return owner
+
     def may_be_interrupted(self, frame: FrameType | None) -> bool:
         """Tell whether an exception in this frame meets a plugin's code before any of the kernel's."""
         for outer in _outwards(frame):

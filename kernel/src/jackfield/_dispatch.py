@@ -14,6 +14,7 @@ from jackfield._breaker import Breaker
 from jackfield._bulkhead import Bulkheads
 from jackfield._call import Call, Client, Connection
 from jackfield._contract import Kind
+from jackfield._culprit import Culprits
 from jackfield._envelope import MAX_EVENT, CallId, Envelope
 from jackfield._errors import CallError, Code
 from jackfield._facade import Hooks
@@ -51,6 +52,7 @@ class Dispatcher:
         bounds: The limits of unpacking.
         inside: What functions call one another through.
         events: The names of all functions.
+        culprits: What knows whose code is whose.
         shortcuts: The shortest ways through those that have one; all are shut when nothing new is taken.
     """
 
@@ -73,7 +75,12 @@ class Dispatcher:
         self._observers = hooks.observers()
         self._audience = Audience(self._observers, self._reporter, self._blame)
         self._bulkheads = Bulkheads(settings.bulkhead)
-        self._breakers = {plugin.name: Breaker(plugin, settings.quarantine, self._switched) for plugin in plugins}
+        in_service = list(plugins)
+        self._breakers = {plugin.name: Breaker(plugin, settings.quarantine, self._switched) for plugin in in_service}
+        handlers = {event: (entry.plugin, entry.served.function.handler) for event, entry in registry.table.items()}
+        self.culprits = Culprits(
+            [(plugin.name, plugin.manifest.target.partition(":")[0]) for plugin in in_service], handlers
+        )
         self._workers = {plugin: Workers(plugin, limits.threads) for plugin in self._breakers}
         self._pipelines = {event: self._pipeline(event, entry, hooks) for event, entry in registry.table.items()}
         self.events: Mapping[str, object] = self._pipelines
@@ -108,11 +115,6 @@ class Dispatcher:
             self.shortcuts.shut()
         elif not self._draining:
             self.shortcuts.open()
-
-    @property
-    def handlers(self) -> Mapping[str, tuple[str, Callable[..., object]]]:
-        """Whose each function is, and what it calls."""
-        return {event: (entry.plugin, entry.served.function.handler) for event, entry in self._registry.table.items()}
 
     def held(self, block: Block) -> None:
         """Take note that somebody's code has held the event loop."""
@@ -269,8 +271,11 @@ class Dispatcher:
         workers, breaker = self._workers[entry.plugin], self._breakers[entry.plugin]
         return Pipeline(entry, hooks, workers, self.limits, bulkhead, breaker)
 
-    def _blame(self, call: Call, what: str) -> None:
-        self._pipelines[call.event].breaker.failed(call, what)
+    def _blame(self, call: Call, what: str, error: BaseException | None) -> None:
+        """Count a call that failed against the plugin whose code raised; it may have been another's hook."""
+        breaker = self._pipelines[call.event].breaker
+        raised = None if error is None else self.culprits.raised(error)
+        (breaker if raised is None else self._breakers.get(raised, breaker)).failed(call, what)
 
     def _switched(self, breaker: Breaker) -> None:
         """Open or shut the ways to a plugin; while it is out of service, it watches no calls either."""

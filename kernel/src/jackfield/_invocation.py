@@ -81,14 +81,17 @@ class Audience:
     Args:
         observers: The observers, with their plugins' names.
         reporter: The log.
-        blame: Told of each call that failed by its function's fault, and how.
+        blame: Told of each call that failed by its function's fault, how, and by which exception.
 
     Attributes:
         observers: The observers of plugins in service; the same list all the time.
     """
 
     def __init__(
-        self, observers: Iterable[tuple[str, Observer]], reporter: Reporter, blame: Callable[[Call, str], None]
+        self,
+        observers: Iterable[tuple[str, Observer]],
+        reporter: Reporter,
+        blame: Callable[[Call, str, BaseException | None], None],
     ) -> None:
         self.observers = list(observers)
         self._reporter = reporter
@@ -117,13 +120,13 @@ class Audience:
         if call.cancelled and isinstance(error, asyncio.CancelledError):
             return CallError(Code.CANCELED, "The call was cancelled.")
         told = self._reporter.internal(error, call.event, call)
-        self._blame(call, f"{type(error).__name__} in {call.event} ({_last_place(error)})")
+        self._blame(call, f"{type(error).__name__} in {call.event} ({_last_place(error)})", error)
         return told
 
     def expired(self, call: Call, place: str) -> None:
         """Take note of a call that had all the time that its function gets, and did not end."""
         self._reporter.overdue(call.event, place)
-        self._blame(call, f"{call.event} did not end in time; it was at {place}")
+        self._blame(call, f"{call.event} did not end in time; it was at {place}", None)
 
 
 def _last_place(error: BaseException) -> str:

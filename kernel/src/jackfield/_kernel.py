@@ -80,6 +80,7 @@ class JackfieldKernel:
         if problems:
             raise StartError(problems)
         self._dispatcher: Dispatcher | None = None
+        self._overload: Overload | None = None
         self.health = Health(self._plugins, settings.plugins.required)
         self._routes = Routes(settings.server, self.health)
         self._border = Border(settings.server, settings.limits)
@@ -110,7 +111,7 @@ class JackfieldKernel:
             connections=self._border.eio.connections(),
             received=self._border.eio.traffic.received,
             sent=self._border.eio.traffic.sent,
-            loop_lag=0.0,
+            loop_lag=self._overload.lag if self._overload else 0.0,
             plugins=self._dispatcher.stats() if self._dispatcher else {},
         )
 
@@ -279,11 +280,10 @@ class JackfieldKernel:
         return breaker
 
     def _watched(self, dispatcher: Dispatcher) -> Watchdog:
-        overload = Overload(self.settings.limits, dispatcher.shed)
+        self._overload = overload = Overload(self.settings.limits, dispatcher.shed)
         self._border.eio.overload = overload
         self.health.checks |= {"event loop": overload.loop, "memory": overload.memory}
-        culprits = _life.culprits(self._plugins, dispatcher)
-        return Watchdog(self.settings.watchdog, culprits, dispatcher.held, overload.beat)
+        return Watchdog(self.settings.watchdog, dispatcher.culprits, dispatcher.held, overload.beat)
 
     def _inside(self) -> Inside:
         if self._dispatcher is None:

@@ -8,8 +8,6 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Final, TypeAlias
 
 from jackfield import _limited
-from jackfield._culprit import Culprits
-from jackfield._dispatch import Dispatcher
 from jackfield._guard import TimeIsUp, blocking_limit, end_start, end_stop
 from jackfield._host import Kernel
 from jackfield._plugins import Plugin, State, blame_dependency, describe, in_order
@@ -38,12 +36,6 @@ async def stop(plugins: Iterable[Plugin], kernel: Kernel, seconds: float, whose:
     for wave in reversed(in_order(started)):
         with blocking_limit(seconds, whose, end_stop) as lost:
             await asyncio.gather(*(_stop(plugin, kernel, seconds, lost) for plugin in wave))
-
-
-def culprits(plugins: Iterable[Plugin], dispatcher: Dispatcher) -> Culprits:
-    """Return what knows whose code is whose."""
-    modules = [(plugin.name, plugin.manifest.target.partition(":")[0]) for plugin in plugins if plugin.object]
-    return Culprits(modules, dispatcher.handlers)
 
 
 async def _start(plugin: Plugin, kernel: Kernel, seconds: float, lost: Callable[[], float]) -> None:

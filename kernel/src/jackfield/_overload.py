@@ -41,6 +41,7 @@ class Overload:
 
     Attributes:
         active: Whether there is too much to do, so that new clients are to be turned away.
+        lag: Seconds by which the event loop is late, smoothed over about a second.
     """
 
     def __init__(self, limits: Limits, shed: Callable[[str | None], None]) -> None:
@@ -48,7 +49,7 @@ class Overload:
         self._limit = limits.loop_lag
         self._memory = limits.memory
         self._shed = shed
-        self._lag = 0.0
+        self.lag = 0.0
         self._used = 0
         self._slow = self._full = False
         self._look_at = 0.0
@@ -58,9 +59,9 @@ class Overload:
     def beat(self, late: float) -> None:
         """Take note by how many seconds the loop was late, which it tells several times a second."""
         now = monotonic()
+        self.lag += _WEIGHT * (min(late, _MOST * (self._limit or late)) - self.lag)
         if self._limit:
-            self._lag += _WEIGHT * (min(late, _MOST * self._limit) - self._lag)
-            self._slow = self._lag > (self._limit / 2 if self._slow else self._limit)
+            self._slow = self.lag > (self._limit / 2 if self._slow else self._limit)
         if self._memory and now >= self._look_at:
             self._look_at = now + _LOOK
             self._used = _resident()
@@ -71,7 +72,7 @@ class Overload:
 
     def loop(self) -> str | None:
         """Return what is wrong with the event loop, if anything is."""
-        return f"it is late by {self._lag:.2f} s (limits.loop_lag)" if self._slow else None
+        return f"it is late by {self.lag:.2f} s (limits.loop_lag)" if self._slow else None
 
     def memory(self) -> str | None:
         """Return what is wrong with the memory, if anything is."""
