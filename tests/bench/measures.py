@@ -23,7 +23,7 @@ from tests.bench.generator import BenchError, Load
 from tests.bench.loads import Figures
 from tests.bench.material import write_bench, write_many, write_padded
 from tests.bench.servers import Running, Target, running
-from tests.bench.targets import NODE, PYTHON
+from tests.bench.targets import NODE, PYTHON, with_only
 
 T = TypeVar("T")
 Shape: TypeAlias = tuple[int, int]
@@ -305,6 +305,23 @@ def _designs(bench: Bench, target: Target) -> Rows:
                 yield Row(f"{title}, {lines} lines", figures, against=usual)
 
 
+OPERATORS: Final[dict[str, dict[str, str]]] = {
+    "nothing": with_only(),
+    "metrics": with_only("metrics"),
+}
+"""What is switched on; the first is what the others are held against."""
+
+
+def _operators(bench: Bench, target: Target) -> Rows:
+    shape = bench.sizes.shapes[0]
+    usual, *_ = OPERATORS
+    for case, env in OPERATORS.items():
+        with bench.serve(target, env=env) as server:
+            yield Row(case, bench.calls(server, shape), against=usual)
+            suspending = bench.calls(server, shape, "echo_once")
+            yield Row(f"{case}, suspends once", suspending, against=f"{usual}, suspends once")
+
+
 def _everybody(target: Target) -> bool:
     del target
     return True
@@ -340,6 +357,7 @@ MEASURES: Final = {
         Measure("memory", "Memory of an idle connection", _memory, _everybody),
         Measure("startup", "Start until the first answer", _startup, _everybody),
         Measure("functions", "Functions registered", _functions, _plain),
+        Measure("operators", "What plugins for operators cost", _operators, _plain),
         Measure("designs", "Dynamic or manual registration", _designs, _plain),
     )
 }

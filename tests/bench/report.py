@@ -136,6 +136,12 @@ COLUMNS: Final[dict[str, dict[str, Cell]]] = {
         "× the first": _times(""),
         "server µs/call": _CPU,
     },
+    "operators": {
+        "calls/s": _figure("rate"),
+        "spread": _around("rate"),
+        "× nothing": _times(""),
+        "server µs/call": _CPU,
+    },
     "designs": {
         "p50 ms": _figure("p50_ms", "{:.2f}"),
         "calls/s": _figure("rate"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ ASGI: Final = "jackfield-asgi"
 _EVERYTHING: Final = frozenset({"bytes", "once", "broadcast"})
 _PYENV: Final = str(Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions/3.13.*/bin/python")
 _WEBSOCKET: Final = "JACKFIELD_SERVER__WEBSOCKET"
+_FOR_OPERATORS: Final = ("jwt", "metrics", "ratelimit")
+"""Plugins that are not in the servers that are measured, but where what they cost is the question."""
 
 
 def say(text: str) -> None:
@@ -74,6 +77,16 @@ def peers() -> Iterator[Target]:
     yield Target("feathers", "Feathers", ("node", str(PEERS / "feathers.js")), frames.feathers)
 
 
+def without(*plugins: str) -> dict[str, str]:
+    """Return the variables for jackfield without these plugins, and with all others that are installed."""
+    return {"JACKFIELD_PLUGINS__DISABLED": json.dumps(plugins)}
+
+
+def with_only(*plugins: str) -> dict[str, str]:
+    """Return the variables for jackfield with these of the plugins for operators, and with all others."""
+    return without(*(name for name in _FOR_OPERATORS if name not in plugins))
+
+
 def missing_for_node() -> str | None:
     """Return what the servers on Node lack on this machine, or None."""
     if shutil.which("node") is None:
@@ -89,7 +102,7 @@ def _jackfield(name: str, title: str, python: str, websocket: str | None) -> Tar
         title,
         (python, "-m", "jackfield", "serve", "--port"),
         frames.jackfield,
-        {_WEBSOCKET: websocket} if websocket else {},
+        {**without(*_FOR_OPERATORS), **({_WEBSOCKET: websocket} if websocket else {})},
         ours=True,
         functions=_EVERYTHING,
         streaming=feeds.jackfield,

@@ -51,6 +51,7 @@ CASES = {
     "broadcast": ["3 subscribers"],
     "startup": ["2 plugins", "no plugins"],
     "functions": ["3 functions, 3 called"],
+    "operators": ["nothing", "nothing, suspends once", "metrics", "metrics, suspends once"],
     "designs": DESIGNS,
 }
 
