@@ -281,7 +281,7 @@ class Dispatcher:
         """Open or shut the ways to a plugin; while it is out of service, it watches no calls either."""
         self.shortcuts.switch(breaker.plugin.name)
         out = {name for name, each in self._breakers.items() if each.shut}
-        self._audience.observers[:] = [pair for pair in self._observers if pair[0] not in out]
+        self._audience.tell(pair for pair in self._observers if pair[0] not in out)
 
     def _launch(self, invocation: Invocation, places: Places) -> None:
         invocation.start(self._running, places)

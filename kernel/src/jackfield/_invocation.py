@@ -15,6 +15,7 @@ from jackfield._bulkhead import Bulkhead
 from jackfield._call import CURRENT, Call
 from jackfield._envelope import CallId
 from jackfield._errors import CallError, Code
+from jackfield._facade import does_nothing
 from jackfield._guard import TimeIsUp
 from jackfield._hooks import Observer
 from jackfield._json import MAX_BUFFERS, Json
@@ -84,7 +85,8 @@ class Audience:
         blame: Told of each call that failed by its function's fault, how, and by which exception.
 
     Attributes:
-        observers: The observers of plugins in service; the same list all the time.
+        starting: What is told of the start of a call, with its plugin; the same list all the time.
+        ending: What is told of its end, likewise.
     """
 
     def __init__(
@@ -93,23 +95,31 @@ class Audience:
         reporter: Reporter,
         blame: Callable[[Call, str, BaseException | None], None],
     ) -> None:
-        self.observers = list(observers)
+        self.starting: list[tuple[str, Callable[[Call], None]]] = []
+        self.ending: list[tuple[str, Callable[[Call, CallError | None], None]]] = []
+        self.tell(observers)
         self._reporter = reporter
         self._blame = blame
 
+    def tell(self, observers: Iterable[tuple[str, Observer]]) -> None:
+        """Tell these from now on, and nobody else."""
+        found = list(observers)
+        self.starting[:] = [(plugin, each.started) for plugin, each in found if not does_nothing(each.started)]
+        self.ending[:] = [(plugin, each.ended) for plugin, each in found if not does_nothing(each.ended)]
+
     def started(self, call: Call) -> None:
         """Tell the observers that a call is about to run."""
-        for plugin, observer in self.observers:
+        for plugin, started in self.starting:
             try:
-                observer.started(call)
+                started(call)
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call goes on
                 self._reporter.complain(error, f"started of the observer of plugin {plugin}")
 
     def ended(self, call: Call, told: CallError | None) -> None:
         """Tell the observers that a call is over, and which error its caller got."""
-        for plugin, observer in self.observers:
+        for plugin, ended in self.ending:
             try:
-                observer.ended(call, told)
+                ended(call, told)
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call goes on
                 self._reporter.complain(error, f"ended of the observer of plugin {plugin}")
 
@@ -143,7 +153,7 @@ async def run_inline(call: Call, work: Work, answer: Answer, audience: Audience)
     This does not suspend either, so that `finish` can run it, without a task and without a timer.
     """
     CURRENT.set(call)
-    if audience.observers:
+    if audience.starting:
         audience.started(call)
     try:
         result = await work()
@@ -151,7 +161,7 @@ async def run_inline(call: Call, work: Work, answer: Answer, audience: Audience)
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
         outcome = audience.failed(call, error)
     answer(outcome)
-    if audience.observers:
+    if audience.ending:
         audience.ended(call, outcome if isinstance(outcome, CallError) else None)
     del outcome  # its traceback holds this frame, and with it the call's data
 
@@ -283,7 +293,7 @@ class Invocation:
         self._begun = True
         CURRENT.set(self.call)
         audience = self._audience
-        if audience.observers:
+        if audience.starting:
             audience.started(self.call)
         outcome: Outcome | None = None
         try:
@@ -302,7 +312,7 @@ class Invocation:
             self._settle(outcome)
         finally:
             self._end()
-            if audience.observers:
+            if audience.ending:
                 audience.ended(self.call, self._told)
             self._told = outcome = None  # the traceback of an error holds this call's frames, and with them its data
 

@@ -158,7 +158,7 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
     if not pipeline.quick or take is None:
         return None
     envelope = Envelope(pipeline.info.event)
-    admitters, observers = pipeline.admitters, audience.observers
+    admitters, starting, ending = pipeline.admitters, audience.starting, audience.ending
     result_of = _make_runner()
 
     def run(who: Caller, ack: bytes, data: Value, buffers: bool) -> None:
@@ -169,7 +169,7 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
         context = copy_context()
         text: bytes | None = None
         outcome: Outcome | None
-        if observers:
+        if starting:
             context.run(audience.started, call)
         try:
             for admit in admitters:
@@ -189,7 +189,7 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
         elif outcome is not None:
             answer = error_reply(outcome, None) if isinstance(outcome, CallError) else reply(outcome, None)
             who.connection.acknowledge(ack, answer.text, answer.buffers)
-        if observers:
+        if ending:
             context.run(audience.ended, call, outcome if isinstance(outcome, CallError) else None)
 
     return run
