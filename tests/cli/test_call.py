@@ -362,6 +362,18 @@ def test_a_token_comes_from_a_file(shell: Shell, guarded: Server, tmp_path: Path
     assert result.json[0]["event"] == "api.guard.odd"
 
 
+def test_a_token_comes_from_the_environment(invoke: Invoke, guarded: Server) -> None:
+    """Unless an option says another one; neither is repeated where it is refused, and it is no setting."""
+    asked = ("functions", "api.guard.odd", "--json", "--url", guarded.url)
+    assert invoke(*asked, env={"JACKFIELD_TOKEN": "open sesame"}).json[0]["event"] == "api.guard.odd"
+    for arguments, variable in [((), "barley"), (("--token", "barley"), "open sesame"), ((), "")]:
+        result = invoke("call", "api.guard.odd", "--url", guarded.url, *arguments, env={"JACKFIELD_TOKEN": variable})
+        assert result.status == 1
+        assert "unauthenticated" in result.err
+        assert "barley" not in result.err
+    assert invoke("config", "show", env={"JACKFIELD_TOKEN": "open sesame"}).status == 0
+
+
 def test_another_path_can_be_given(shell: Shell, server: Server) -> None:
     """The path of the address is the Socket.IO path."""
     result = shell("call", "api.system.ping", "--url", f"{server.url}/socket.io/")

@@ -104,6 +104,7 @@ class Gate:
             self._say(client.address, rejected)
             raise CallError(Code.UNAUTHENTICATED, REFUSAL) from None
         client.renew(bearer)
+        self._clients.add(client)  # another plugin may have let it in
         return bearer
 
     def revoke(self, *, subject: str | None = None, token: str | None = None) -> int:
