@@ -121,7 +121,11 @@ class Audience:
             try:
                 ended(call, told)
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call goes on
-                self._reporter.complain(error, f"ended of the observer of plugin {plugin}")
+                self.not_heard(plugin, error)
+
+    def not_heard(self, plugin: str, error: BaseException) -> None:
+        """Log what an observer raised when it was told of the end of a call."""
+        self._reporter.complain(error, f"ended of the observer of plugin {plugin}")
 
     def failed(self, call: Call, error: BaseException) -> CallError:
         """Return what the caller is told of an exception, and log it if it is the function's fault."""

@@ -189,8 +189,11 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
         elif outcome is not None:
             answer = error_reply(outcome, None) if isinstance(outcome, CallError) else reply(outcome, None)
             who.connection.acknowledge(ack, answer.text, answer.buffers)
-        if ending:
-            context.run(audience.ended, call, outcome if isinstance(outcome, CallError) else None)
+        for plugin, ended in ending:  # as `audience.ended` does it
+            try:
+                context.run(ended, call, outcome if isinstance(outcome, CallError) else None)
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
+                audience.not_heard(plugin, error)
 
     return run
 

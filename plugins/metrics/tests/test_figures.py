@@ -65,7 +65,7 @@ async def test_a_snapshot_can_be_of_an_interval(server: Server) -> None:
     async with connected(server.url) as client:
         await client.call("api.probe.ok")
         told = (await client.call("api.metrics.snapshot", {"interval": 0.2}))["data"]
-    assert told["interval"] >= 0.2
+    assert 0.15 < told["interval"] < told["uptime"]
     assert told["total"]["calls_per_second"] == 0
     assert told["total"]["p50"] is None
     (row,) = [row for row in told["functions"] if row["event"] == "api.probe.ok"]

@@ -26,18 +26,22 @@ class Tally:
         bounds: The upper bounds of its buckets.
 
     Attributes:
-        buckets: How many calls took so long; the last has those beyond all bounds.
+        first: The least of its bounds.
+        quick: How many calls took no longer than that, which is most of them, so they are counted apart.
+        buckets: How many calls took so long, but for these; the last has those beyond all bounds.
         seconds: How long all took together.
         failures: How many failed, by code.
     """
 
-    __slots__ = ("bounds", "buckets", "event", "failures", "plugin", "seconds", "streams")
+    __slots__ = ("bounds", "buckets", "event", "failures", "first", "plugin", "quick", "seconds", "streams")
 
     def __init__(self, event: str, plugin: str, streams: bool, bounds: Sequence[float]) -> None:
         self.event = event
         self.plugin = plugin
         self.streams = streams
         self.bounds = bounds
+        self.first = bounds[0]
+        self.quick = 0
         self.buckets = [0] * (len(bounds) + 1)
         self.seconds = 0.0
         self.failures: dict[str, int] = {}
@@ -45,7 +49,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A tally as it was at some moment; the fields are those of `Tally`."""
+    """A tally as it was at some moment; the fields are those of `Tally`, with all calls in `buckets`."""
 
     event: str
     plugin: str
@@ -54,6 +58,13 @@ class Count:
     buckets: Sequence[int]
     seconds: float
     failures: Mapping[str, int]
+
+    @classmethod
+    def of(cls, tally: Tally) -> Count:
+        """Return what a tally has counted."""
+        buckets = (tally.quick + tally.buckets[0], *tally.buckets[1:])
+        failures = dict(tally.failures)
+        return cls(tally.event, tally.plugin, tally.streams, tally.bounds, buckets, tally.seconds, failures)
 
     @property
     def calls(self) -> int:
@@ -85,6 +96,7 @@ class Tallies:
         self._kernel = kernel
         self._bounds = bounds
         self._tallies: dict[str, Tally] = {}
+        self._find = self._tallies.get
         self._known: dict[str, tuple[str, bool]] = {}
 
     def started(self, call: Call) -> None:
@@ -93,9 +105,12 @@ class Tallies:
     def ended(self, call: Call, error: CallError | None) -> None:
         """Count a call."""
         seconds = monotonic() - call.started
-        tally = self._tallies.get(call.event) or self._begin(call)
-        tally.buckets[bisect_left(tally.bounds, seconds)] += 1
+        tally = self._find(call.event) or self._begin(call)
         tally.seconds += seconds
+        if seconds <= tally.first:
+            tally.quick += 1
+        else:
+            tally.buckets[bisect_left(tally.bounds, seconds)] += 1
         if error is not None:
             code = error.code.value
             tally.failures[code] = tally.failures.get(code, 0) + 1
@@ -104,10 +119,7 @@ class Tallies:
 
     def counts(self) -> list[Count]:
         """Return what was counted so far, by event."""
-        return [
-            Count(t.event, t.plugin, t.streams, t.bounds, tuple(t.buckets), t.seconds, dict(t.failures))
-            for t in sorted(self._tallies.values(), key=lambda tally: tally.event)
-        ]
+        return [Count.of(tally) for tally in sorted(self._tallies.values(), key=lambda tally: tally.event)]
 
     def _begin(self, call: Call) -> Tally:
         event = call.event
