@@ -170,7 +170,7 @@ async def test_25_who_may_call_what(server: Server, carrier: str) -> None:
         assert await call(a, "doesNotExist") == unknown("api.shop.doesNotExist")
 
 
-@pytest.mark.parametrize("scopes", [row[0] for row in TABLE], ids=lambda scopes: "+".join(sorted(scopes or [])) or "none")
+@pytest.mark.parametrize("scopes", [row[0] for row in TABLE], ids=lambda scopes: "+".join(sorted(scopes or ["none"])))
 async def test_25_looking_around_shows_what_may_be_called(server: Server, scopes: frozenset[str] | None) -> None:
     """`functions` lists it and `describe` describes it, and of nothing else they know."""
     may = {"window", "errand", "asItself", "opened"}
