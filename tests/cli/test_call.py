@@ -351,7 +351,8 @@ def test_a_server_that_refuses_does_not_hinder_looking_around(shell: Shell, guar
     result = shell("functions", "--json", config=config, env={"JACKFIELD_SERVER__PORT": port})
     assert (result.status, result.json) == (0, [])
     assert result.err.startswith(f"{guarded.url} refuses the connection: unauthenticated: ")
-    assert result.err.endswith("; loaded here, each plugin in a process of its own\n")
+    hint = " (say who you are with --token or --token-file)"
+    assert result.err.endswith(f"{hint}; loaded here, each plugin in a process of its own\n")
 
 
 def test_a_token_comes_from_a_file(shell: Shell, guarded: Server, tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_show_says_where_each_value_came_from(invoke: Invoke, vault: Path, tmp_p
     assert inner[inner.index("[plugins.vault.others.attic]") :][1] == (
         'name = "roof" # JACKFIELD_PLUGINS__VAULT__OTHERS__ATTIC__NAME'
     )
-    assert tomllib.loads(result.out)["log"] == {"level": "error"}
+    assert tomllib.loads(result.out)["log"] == {"level": "error", "format": "console"}
 
 
 def test_show_says_where_as_json_too(invoke: Invoke, vault: Path, broken: Path) -> None:

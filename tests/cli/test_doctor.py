@@ -70,8 +70,10 @@ def test_files_that_others_can_read_or_change(invoke: Invoke, tmp_path: Path) ->
     """A file with secrets is not for everybody's eyes, and no file for everybody's hands."""
     file = tmp_path / "jackfield.toml"
     plain, secret = "", '[plugins.demo]\ntoken = "x"\n'
+    elsewhere = '[plugins.jwt]\nsecret_file = "/etc/secret"\npublic_key_file = "key.pem"\n'
     for text, mode, status in (
         (plain, 0o644, "ok"),
+        (elsewhere, 0o644, "ok"),
         (plain, 0o646, "fault"),
         (secret, 0o640, "ok"),
         (secret, 0o644, "warning"),

@@ -235,6 +235,7 @@ async def test_25_who_is_in_is_asked_the_same_at_a_refresh(server: Server, alice
     assert (await alice.ask(WHOAMI))["data"]["sub"] == "alice"
     log = server.log
     assert "is refused: " in log
+    assert "Error" not in log
     assert not [part for shown in tokens for part in shown.split(".") if len(part) > 20 and part in log]
 
 
@@ -463,3 +464,6 @@ async def test_25_a_secret_that_is_short_lets_nobody_in(tmp_path: Path) -> None:
         assert SECRET[:31] not in server.log + reason
         answer = await _answer(server, {"token": token(key=SECRET[:31])})
         assert json.loads(answer[2:])["data"]["code"] == "unavailable"
+        async with aiohttp.ClientSession() as http, http.get(f"{server.url}/readyz?verbose") as ready:
+            assert ready.status == 503
+            assert "[-]authentication failed: Nobody can be let in: " in await ready.text()

@@ -24,6 +24,8 @@ SECRETS_VARIABLE: Final = f"{PREFIX}SECRETS_DIR"
 TOKEN_VARIABLE: Final = f"{PREFIX}TOKEN"
 """Who a command is, for servers that ask; no setting."""
 _OWN_VARIABLES: Final = frozenset({CONFIG_VARIABLE, SECRETS_VARIABLE, TOKEN_VARIABLE})
+_SHAPES: Final = {"tuple_type": "list", "list_type": "list", "dict_type": "table", "model_type": "table"}
+"""What TOML calls what pydantic wants, by the type of its fault."""
 
 
 def load(
@@ -75,7 +77,8 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
         if fault["type"] == "extra_forbidden" or (model is Settings and _stray(path)):
             yield unknown_key(key, list(_fields(model, path[:-1])))
         else:
-            yield f"{key}: {fault['msg']}"
+            wanted = _SHAPES.get(fault["type"])
+            yield f"{key}: {f'Input should be a {wanted}' if wanted else fault['msg'].removeprefix('Value error, ')}"
 
 
 def unknown_key(key: str, known: list[str]) -> str:

@@ -255,6 +255,8 @@ class JackfieldKernel:
             self._routes.mount(plugin.name, partial(plugin.hooks.http, self, plugin.settings))
         rules = Rules(self.settings.access.rules, authenticated=hooks.authenticates)
         closed = self._closed()
+        if closed is not None:
+            self.health.checks["authentication"] = lambda: closed
         if rules.need_scopes and not hooks.authenticates and closed is None:
             raise StartError(["access.rules say who may call what, but no plugin in service says who is calling"])
         return Dispatcher(self, Registry(self._plugins, rules), hooks, self.settings, in_service, closed)

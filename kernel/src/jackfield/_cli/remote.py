@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from jackfield._errors import CallError
+from jackfield._errors import CallError, Code
 from jackfield._settings import ServerSettings
 from jackfield.client._caller import Caller, calling
 from jackfield.client._errors import ConnectionLost, NobodyThere, Refused
@@ -77,10 +77,16 @@ async def connected(at: Place, listener: Listener | None = None) -> AsyncIterato
 def explained(error: CallError, at: Place) -> str:
     """Return one line about a server that could not be asked."""
     if isinstance(error, Refused):
-        return f"{at.url} refuses the connection: {error}"
+        return refusal(error, at.url)
     if isinstance(error, ConnectionLost):
         return "the server closed the connection before it answered"
     return error.message
+
+
+def refusal(error: CallError, who: str) -> str:
+    """Return one line about a server that does not let us in."""
+    hint = " (say who you are with --token or --token-file)" if error.code is Code.UNAUTHENTICATED else ""
+    return f"{who} refuses the connection: {str(error).removesuffix('.')}{hint}"
 
 
 def _place(url: str, path: str, token: str | None) -> Place:

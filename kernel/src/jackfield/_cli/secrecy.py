@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 MASK: Final = "***"
-_SECRET: Final = re.compile(r"secret|password|passwd|token|key|credential|dsn", re.IGNORECASE)
+_SECRET: Final = re.compile(r"(?:secret|password|passwd|token|key|credential|dsn)(?!.*_file$)", re.IGNORECASE)
+"""Names of secrets; `secret_file` only says where one is."""
 _IN_URL: Final = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]+(?=@)")
 
 Schema: TypeAlias = Mapping[str, Any]

@@ -181,7 +181,7 @@ def _screen(at: Place, wanted: _Wanted) -> Iterator[Show]:
 def _explained(error: CallError, at_url: str | None) -> str:
     """Return what is wrong, and what to do about it."""
     if isinstance(error, Refused):
-        return f"{'the server' if at_url is None else at_url} refuses the connection: {error}"
+        return remote.refusal(error, at_url or "the server")
     if error.code is Code.NOT_FOUND and not isinstance(error, ConnectError):
         return f"the server has no {WATCH}, or not for you: {_MISSING}"
     return error.message

@@ -142,6 +142,9 @@ class JwtSettings(BaseModel):
         self._check_families(sources[0])
         if self.secret is not None:
             check_secret(self.secret.get_secret_value().encode(), self.algorithms, "secret")
+        from jackfield_jwt.keys import read_local  # noqa: PLC0415 - it needs this module
+
+        read_local(self)  # so that a file without a key is a fault of the settings, which `jackfield check` finds
         return self
 
     def _check_families(self, source: str) -> None:

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from jwt import InvalidTokenError, PyJWTError
+from jwt import (
+    ExpiredSignatureError,
+    InvalidAudienceError,
+    InvalidIssuerError,
+    InvalidSignatureError,
+    InvalidTokenError,
+    MissingRequiredClaimError,
+    PyJWTError,
+)
 from jwt.api_jwt import PyJWT
 
 from jackfield_jwt.keys import Key
@@ -26,6 +34,14 @@ _MAX_ID: Final = 256
 _MAX_SCOPES: Final = 1000
 _REQUIRED: Final = ["exp", "iss", "aud", "sub"]
 _LATEST: Final = 2**53
+_FAULTS: Final[Mapping[type[InvalidTokenError], str]] = {
+    ExpiredSignatureError: "it has expired",
+    InvalidAudienceError: "its aud is not what `audience` says",
+    InvalidIssuerError: "its iss is not what `issuer` says",
+    InvalidSignatureError: "its signature is not that of the key",
+    MissingRequiredClaimError: "one of exp, iss, aud and sub is missing",
+}
+"""What is wrong, in words; of others the name of the exception, since its text may hold a part of the token."""
 
 
 class Rejected(Exception):
@@ -94,7 +110,7 @@ class Verifier:
                 options={"require": _REQUIRED, "enforce_minimum_key_length": True},
             )
         except InvalidTokenError as error:
-            raise Rejected(f"{type(error).__name__}") from None
+            raise Rejected(_FAULTS.get(type(error), type(error).__name__)) from None
         except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise Rejected(f"it cannot be verified: {type(error).__name__}") from None
         return self._claims(_object(payload, "its claims"))
