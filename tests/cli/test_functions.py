@@ -25,8 +25,8 @@ def test_the_running_server_is_asked(shell: Shell, server: Server) -> None:
     """The table shows event, kind, plugin and summary of what matches."""
     result = shell("functions", "api.system.*", "--url", server.url)
     assert result.status == 0
-    assert result.out.splitlines()[0] == "EVENT                 KIND   PLUGIN  SUMMARY"
-    assert "api.system.ping       unary  system  Answer `pong`." in result.out.splitlines()
+    assert result.out.splitlines()[0] == "EVENT                  KIND   PLUGIN  SUMMARY"
+    assert "api.system.ping        unary  system  Answer `pong`." in result.out.splitlines()
     assert all(line.startswith("api.system.") for line in result.out.splitlines()[1:])
     assert result.err == f"from the running server at {server.url}\n"
 
