@@ -188,6 +188,20 @@ async def test_11_a_stock_client_has_every_event_answered(server: Server, count:
             assert answer == {"data": number} or answer["error"]["code"] == "resource_exhausted"
 
 
+@pytest.mark.parametrize("packet", ["6", "3"])
+async def test_11_a_body_of_many_packets_holds_up_nobody(endpoint: Endpoint, server: Server, packet: str) -> None:
+    """While one client's body, hundreds of thousands of packets that say nothing, is taken, another is answered."""
+    session = await open_polling(endpoint)
+    async with connected(server.url, "websocket") as other:
+        posted = asyncio.ensure_future(session.post("\x1e".join([packet] * 400_000)))
+        answered = 0
+        while not posted.done():
+            assert await other.call("api.system.ping") == {"data": "pong"}
+            answered += 1
+        assert posted.result().text == "ok"
+        assert answered > 50
+
+
 async def test_11_two_polls_end_the_session(endpoint: Endpoint, server: Server) -> None:
     """The one that waits is told so, the other is refused."""
     session = await _joined(endpoint)

@@ -233,16 +233,17 @@ class Peer:
         self._backlog.end()
 
     def _control(self, packet: bytes) -> None:
+        due = self.machine.due
         try:
             self.machine.control(packet)
         except EngineError as error:
             self.fault(str(error))
         else:
-            if self.machine.open:
-                self._timer.cancel()  # an answer to a ping has put off the next one
-                self._tick()
-            else:
+            if not self.machine.open:
                 self._left()
+            elif self.machine.due != due:  # an answer to a ping has put off the next one
+                self._timer.cancel()
+                self._tick()
 
     def queue(self, packet: bytes) -> None:
         """Keep a packet for the next poll."""
