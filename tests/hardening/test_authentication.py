@@ -68,6 +68,15 @@ GATE = """
         def ended(self, call, error):
             pass
 
+    WRONG = {
+        "scopes": lambda: Principal("ada", scopes=["all"]),
+        "id": lambda: Principal(7),
+        "empty": lambda: Principal(""),
+        "time": lambda: Principal("ada", expires=float("nan")),
+        "text": lambda: "ada",
+        "yes": lambda: True,
+    }
+
     async def patient():
         try:
             await asyncio.sleep(60)
@@ -96,6 +105,8 @@ GATE = """
             raise TimeoutError("the database is at 10.0.0.7")
         elif token == "error":
             raise RuntimeError("the password is hunter2")
+        elif token.startswith("wrong:"):
+            return WRONG[token.removeprefix("wrong:")]()
         elif token == "exit":
             raise SystemExit(4)
         elif token == "busy":
@@ -220,7 +231,18 @@ async def test_24_a_stock_client_hears_why(gate: Server, transport: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("token", "kind"), [("error", "RuntimeError"), ("exit", "PluginError"), ("timeout", "TimeoutError")]
+    ("token", "kind"),
+    [
+        ("error", "RuntimeError"),
+        ("exit", "PluginError"),
+        ("timeout", "TimeoutError"),
+        ("wrong:scopes", "TypeError"),
+        ("wrong:id", "TypeError"),
+        ("wrong:empty", "TypeError"),
+        ("wrong:time", "TypeError"),
+        ("wrong:text", "TypeError"),
+        ("wrong:yes", "TypeError"),
+    ],
 )
 async def test_24_a_hook_that_fails_refuses(gate: Server, token: str, kind: str) -> None:
     """The client gets an id, the log the reason under the same id; the server lives."""

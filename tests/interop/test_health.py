@@ -201,6 +201,8 @@ async def test_the_verbose_answer_is_not_for_everybody(alone: Server) -> None:
     """A client on another machine gets the plain one."""
     assert (await ask(alone.url, "/readyz?verbose", **ELSEWHERE)).text == "ok"
     assert (await ask(alone.url, "/readyz?verbose", Forwarded="for=127.0.0.1")).text == "ok"
+    assert (await ask(alone.url, "/readyz?verbose", Via="1.1 proxy")).text == "ok"
+    assert (await ask(alone.url, "/readyz?verbose", Host="attacker.example")).text == "ok"
 
 
 @contextlib.contextmanager

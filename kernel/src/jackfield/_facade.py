@@ -197,9 +197,11 @@ class Hooks:
     async def authenticate(self, handshake: Handshake, kernel: Kernel) -> Principal | None:
         """Return the first principal that a plugin knows the client as."""
         for ask in self["jackfield_authenticate"]:
-            principal = cast("Principal | None", await ask(handshake=handshake, kernel=kernel))
-            if principal is not None:
-                return principal
+            found = await ask(handshake=handshake, kernel=kernel)
+            if found is not None and not isinstance(found, Principal):
+                raise TypeError(f"jackfield_authenticate must return a Principal or None, not {type(found).__name__}")
+            if found is not None:
+                return found
         return None
 
     def connected(self, client: Client, principal: Principal | None) -> list[tuple[str, Callable[[], Any]]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 from jackfield._json import Value
 
@@ -23,6 +24,12 @@ class Principal:
     id: str
     scopes: frozenset[str] = frozenset()
     expires: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `TypeError` for what is half right: it decides who may do what."""
+        name, scopes = cast(tuple[object, object], (self.id, self.scopes))
+        if not (isinstance(name, str) and name and isinstance(scopes, frozenset) and math.isfinite(self.expires or 0)):
+            raise TypeError(f"a principal has an id, a frozenset of scopes, and a time or None, not {self!r:.200}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ class Handshake:
     @property
     def local(self) -> bool:
         """Whether the client is on this machine: a loopback address, and no proxy's header in between."""
-        if self.headers.keys() & {"forwarded", "x-forwarded-for", "x-real-ip"}:
+        if self.headers.keys() & {"forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"}:
             return False
         try:
             return ipaddress.ip_address(self.address).is_loopback

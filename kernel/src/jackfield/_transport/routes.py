@@ -92,15 +92,15 @@ class Routes:
         address, secure = sender(self._trust, scope)
         on_machine = Handshake(headers=headers, address=address).local
         local = place == "admin" or on_machine
+        host = headers.get("host")
         if own in _OWN and scope["type"] == "http" and not (own == "/healthz" and place == "main"):
-            await self._probe(own, scope, send, local=local)
+            await self._probe(own, scope, send, local=local and (not on_machine or self._trust.is_own_name(host)))
             return
         found = self._find(path)
         if found is None or not self._shows(found, place, local=local):
             await answer(scope, send, NOTHING_HERE)
             return
         plugin, route = self._mounted[found]
-        host = headers.get("host")
         everybodys = route.public and place != "admin"
         if not (self._trust.serves(host) if everybodys else not on_machine or self._trust.is_own_name(host)):
             await answer(scope, send, forbidden("The server is not asked under this name (server.hosts)"))
