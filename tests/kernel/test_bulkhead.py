@@ -13,8 +13,8 @@ from jackfield._bulkhead import Bulkhead, Bulkheads
 from jackfield._settings import BulkheadSettings
 
 
-def make(calls: int, queue: int, outer: Bulkhead | None = None) -> Bulkhead:
-    return Bulkhead("api.slow", "bulkhead.rules", calls, queue, outer)
+def make(calls: int, queue: int) -> Bulkhead:
+    return Bulkhead("api.slow", "bulkhead.rules", calls, queue)
 
 
 async def take(bulkhead: Bulkhead) -> None:
@@ -62,50 +62,40 @@ async def test_places_are_handed_over_in_order() -> None:
     assert order == [0, 1]
 
 
-async def test_a_function_has_its_place_in_the_plugin_too() -> None:
-    """A call that has found its own place waits for one of the plugin's, and gives both back."""
-    plugin = make(1, 5)
-    function = make(1, 5, plugin)
-    await take(plugin)
-    waiting = asyncio.create_task(take(function))
-    await settle()
-    assert (function.running, plugin.queued) == (1, 1)
-    plugin.leave()
-    await waiting
-    function.leave()
-    assert (function.running, plugin.running, plugin.queued) == (0, 0, 0)
-
-
 def test_rules_are_looked_up_by_pattern() -> None:
     """The first rule that matches decides; streams are not counted unless a rule says so; all share their plugin's."""
     rules = [{"functions": ["api.a.*"], "calls": 1, "queue": 0}, {"functions": "*", "calls": 9}]
     some = Bulkheads(BulkheadSettings.model_validate({"rules": rules[:1]}))
-    plain = some.of_function("p", "api.b.f", streams=False)
-    assert plain is some.of_plugin("p")
-    assert some.of_function("p", "api.b.f", streams=True) is None
-    assert some.of_function("p", "api.a.f", streams=True) is not None
+    common = some.of_plugin("p")
+    assert some.of_function("p", "api.b.f", streams=False) == (common,)
+    assert some.of_function("p", "api.b.f", streams=True) == ()
+    assert len(some.of_function("p", "api.a.f", streams=True)) == 1
     every = Bulkheads(BulkheadSettings.model_validate({"rules": rules}))
-    first = every.of_function("p", "api.a.f", streams=False)
-    assert first is not None
+    first, shared = every.of_function("p", "api.a.f", streams=False)
+    assert shared is every.of_plugin("p")
     assert first.enter()
     with pytest.raises(CallError):
         first.enter()
-    second = every.of_function("p", "api.b.f", streams=False)
-    assert second is not None
+    second, shared = every.of_function("p", "api.b.f", streams=False)
+    assert shared is every.of_plugin("p")
     assert second.enter()
-    assert every.of_plugin("p").running == 2
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.lists(st.sampled_from(["come", "leave", "cancel"]), max_size=40))
 async def test_places_are_neither_lost_nor_made(calls: int, outer_calls: int, steps: list[str]) -> None:
     """However callers come, leave and give up: in the end every place is free, and never were too many taken."""
     outer = make(outer_calls, 100)
-    bulkhead = make(calls, 100, outer)
+    bulkhead = make(calls, 100)
     inside: list[asyncio.Event] = []
     tasks: list[asyncio.Task[None]] = []
 
     async def call() -> None:
         await take(bulkhead)
+        try:
+            await take(outer)
+        except BaseException:
+            bulkhead.leave()
+            raise
         done = asyncio.Event()
         inside.append(done)
         try:
@@ -113,6 +103,7 @@ async def test_places_are_neither_lost_nor_made(calls: int, outer_calls: int, st
             assert outer.running <= outer_calls
             await done.wait()
         finally:
+            outer.leave()
             bulkhead.leave()
             inside.remove(done)
 

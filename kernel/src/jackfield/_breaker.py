@@ -136,7 +136,8 @@ class Breaker:
         Raises:
             CallError: `unavailable`: it may not.
         """
-        if self._due is not None and self._trial is None and monotonic() >= self._due:
+        free = self._trial is None or self._trial.cancelled
+        if self._due is not None and free and monotonic() >= self._due:
             return
         wait = 0 if self._due is None else int(1000 * (self._due - monotonic()))
         fault = self.plugin.fault
@@ -146,24 +147,24 @@ class Breaker:
             retry_after=max(wait, _BUSY_MS),
         )
 
-    def try_out(self, call: Call, stream: bool) -> Callable[[], None]:
+    def try_out(self, call: Call, seconds: float | None) -> Callable[[bool], None]:
         """Make a call a trial, on whose end it depends whether there is another.
 
         Args:
             call: The call.
-            stream: Whether it may have no end.
+            seconds: How long it may take; None if it is a stream, which may have no end.
 
         Returns:
-            What to call when it was answered.
+            What to call when it was answered: with whether that was the plugin's own answer.
         """
         self._trial = call
         log.info("plugin %s is tried with a call of %s", self.plugin.name, call.event)
-        limit = _STREAM_GOES_WELL if stream or call.deadline is None else call.deadline - monotonic() + 1.0
+        limit = _STREAM_GOES_WELL if seconds is None else seconds + 1.0
 
         def time_is_up() -> None:
             if self._trial is call:
                 self._trial = None  # its caller has gone, and nobody knows
-                if stream and not call.cancelled:
+                if seconds is None and not call.cancelled:
                     self._went_well()
 
         loop = asyncio.get_running_loop()
@@ -174,9 +175,12 @@ class Breaker:
                 self._trial = None
                 self._went_well()
 
-        def answered() -> None:
+        def answered(own: bool) -> None:
             timer.cancel()
-            loop.call_later(_HINDSIGHT, well)
+            if own:
+                loop.call_later(_HINDSIGHT, well)
+            elif self._trial is call:
+                self._trial = None
 
         return answered
 

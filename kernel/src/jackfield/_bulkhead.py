@@ -21,20 +21,18 @@ class Bulkhead:
         setting: The setting that says how many.
         calls: How many places.
         queue: How many may wait.
-        outer: Where a place is needed too.
 
     Attributes:
         running: How many places are taken.
     """
 
-    __slots__ = ("_calls", "_outer", "_queue", "_setting", "_waiting", "_what", "running")
+    __slots__ = ("_calls", "_queue", "_setting", "_waiting", "_what", "running")
 
-    def __init__(self, what: str, setting: str, calls: int, queue: int, outer: Bulkhead | None = None) -> None:
+    def __init__(self, what: str, setting: str, calls: int, queue: int) -> None:
         self._what = what
         self._setting = setting
         self._calls = calls
         self._queue = queue
-        self._outer = outer
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.running = 0
 
@@ -53,8 +51,6 @@ class Bulkhead:
             CallError: `resource_exhausted`: neither a place is free nor one to wait in.
         """
         if self.running < self._calls:
-            if self._outer is not None and not self._outer.enter():
-                return False
             self.running += 1
             return True
         if len(self._waiting) >= self._queue:
@@ -66,35 +62,20 @@ class Bulkhead:
         return False
 
     async def wait(self) -> None:
-        """Take a place as soon as there is one, in the order of those who ask."""
-        if self.running >= self._calls:
-            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(place)
-            try:
-                await place  # who leaves hands its place over
-            except asyncio.CancelledError:
-                if not place.cancelled():
-                    self._leave_own()
-                elif place in self._waiting:
-                    self._waiting.remove(place)
-                raise
-        else:
-            self.running += 1
-        if self._outer is not None:
-            try:
-                if not self._outer.enter():
-                    await self._outer.wait()
-            except BaseException:
-                self._leave_own()
-                raise
+        """Take a place, now that none is free, as soon as there is one, in the order of those who ask."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            await place  # who leaves hands its place over
+        except asyncio.CancelledError:
+            if not place.cancelled():
+                self.leave()
+            elif place in self._waiting:
+                self._waiting.remove(place)
+            raise
 
     def leave(self) -> None:
         """Give a place back."""
-        self._leave_own()
-        if self._outer is not None:
-            self._outer.leave()
-
-    def _leave_own(self) -> None:
         while self._waiting:
             place = self._waiting.popleft()
             if not place.done():
@@ -125,10 +106,10 @@ class Bulkheads:
             )
         return self._plugins[plugin]
 
-    def of_function(self, plugin: str, event: str, *, streams: bool) -> Bulkhead | None:
-        """Return where a call of a function takes a place; streams take one only where a rule says how many."""
-        outer = None if streams else self.of_plugin(plugin)
+    def of_function(self, plugin: str, event: str, *, streams: bool) -> tuple[Bulkhead, ...]:
+        """Return where a call of a function takes places; streams take one only where a rule says how many."""
+        common = () if streams else (self.of_plugin(plugin),)
         for rule in self._settings.rules:
             if any(fnmatchcase(event, pattern) for pattern in rule.functions):
-                return Bulkhead(event, "bulkhead.rules", rule.calls, rule.queue, outer)
-        return outer
+                return Bulkhead(event, "bulkhead.rules", rule.calls, rule.queue), *common
+        return common

@@ -32,10 +32,7 @@ class Connection(Protocol):
         """Queue a Socket.IO event with one argument; nothing happens once the client is gone."""
 
     def acknowledge(self, ack: bytes, text: bytes, buffers: tuple[bytes, ...] = ()) -> None:
-        """Queue the acknowledgement of a packet: JSON, and the Buffers of its placeholders.
-
-        `ack` is the id as the client wrote it.
-        """
+        """Queue the acknowledgement of a packet: JSON, and its Buffers; `ack` is as the client wrote it."""
 
     async def drained(self) -> None:
         """Return as soon as the client has read enough for more to be sent, or has gone."""
@@ -124,15 +121,14 @@ class Client:
         return self._turns.setdefault(event, asyncio.Lock())
 
     async def emit(self, event: str, data: object = None) -> None:
-        """Send the client a Socket.IO event; to a client that is gone nothing is sent.
-
-        Waits while the client does not read what was sent before.
+        """Send the client a Socket.IO event, as soon as it reads; to a client that is gone nothing is sent.
 
         Raises:
             EncodeError: `data` cannot be sent.
         """
         payload = _json.dumps(data)
         if self._connection.congested:
+            delay()
             await self._connection.drained()
         if self.connected:
             self._connection.emit(event, payload)
@@ -164,6 +160,7 @@ class Client:
         Raises:
             CallError: `deadline_exceeded` when the client does not answer, `unavailable` when it is gone.
         """
+        delay()
         return await self._connection.request(event, _json.dumps(data), timeout)
 
 
@@ -174,6 +171,13 @@ CURRENT: ContextVar[Call] = ContextVar("jackfield.call")
 def current() -> Call | None:
     """Return the call whose function runs here, if one does."""
     return CURRENT.get(None)
+
+
+def delay() -> None:
+    """Take note that the current call, and so those around it, wait for others: no plugin is to blame for the time."""
+    call = current()
+    while call is not None and not call.delayed:
+        call.delayed, call = True, call.outer
 
 
 class Scope(Protocol):
@@ -204,8 +208,10 @@ class Call:
         deadline: When it is over, on the monotonic clock; None where it may take for ever.
         depth: How many calls this one stands inside.
         turns: The ordered functions that this call, or one around it, is running in turn.
-        cancelled: Whether the call was cancelled, ran out of time or lost its client; for a plain `def`, whose
-            thread nobody can stop.
+        outer: The call that this one stands in.
+        held: The bulkheads in which this call, or one around it, has a place.
+        delayed: Whether it had to wait for other calls or for its client.
+        cancelled: Whether it was cancelled, ran out of time or lost its client; for a plain `def`, which nobody stops.
     """
 
     __slots__ = (
@@ -215,7 +221,10 @@ class Call:
         "cancelled",
         "client",
         "deadline",
+        "delayed",
         "depth",
+        "held",
+        "outer",
         "principal",
         "started",
         "turns",
@@ -241,7 +250,9 @@ class Call:
         self.deadline = deadline
         self.depth: int = 0 if outer is None else outer.depth + 1
         self.turns: frozenset[str] = frozenset() if outer is None else outer.turns
-        self.cancelled = False
+        self.held: frozenset[object] = frozenset() if outer is None else outer.held
+        self.cancelled = self.delayed = False
+        self.outer = outer
 
     @property
     def event(self) -> str:

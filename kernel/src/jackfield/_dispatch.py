@@ -195,7 +195,7 @@ class Dispatcher:
     ) -> None:
         """Start a stream of a client; see `Stream` for `ended`."""
         call, answer = self._call(pipeline, envelope, caller, channel.finish)
-        answer = _counted(pipeline, call, answer)
+        answer = self._counted(pipeline, call, answer)
         work = partial(pipeline.stream, call, envelope, buffers, channel)
         stream = Stream(pipeline, call, work, answer, self._audience, channel, self.limits.stream_idle, ended)
         self._launch(stream, caller.running)
@@ -211,7 +211,7 @@ class Dispatcher:
         ends: Ends | None = None,
     ) -> None:
         """Run a call, with a stream if it has `ends`."""
-        answer = _counted(pipeline, call, answer)
+        answer = self._counted(pipeline, call, answer)
         if ends is not None:
             work: Work = partial(pipeline.stream, call, envelope, buffers, ends)
         else:
@@ -267,9 +267,24 @@ class Dispatcher:
 
     def _pipeline(self, event: str, entry: Entry, hooks: Hooks) -> Pipeline:
         streams = entry.info.kind is not Kind.UNARY
-        bulkhead = self._bulkheads.of_function(entry.plugin, event, streams=streams)
+        bulkheads = self._bulkheads.of_function(entry.plugin, event, streams=streams)
         workers, breaker = self._workers[entry.plugin], self._breakers[entry.plugin]
-        return Pipeline(entry, hooks, workers, self.limits, bulkhead, breaker)
+        return Pipeline(entry, hooks, workers, self.limits, bulkheads, breaker)
+
+    def _counted(self, pipeline: Pipeline, call: Call, answer: Answer) -> Answer:
+        """Count a call that begins; one of a plugin out of service is a trial, which its answer ends."""
+        breaker = pipeline.breaker
+        breaker.calls += 1
+        if not breaker.shut:
+            return answer
+        tried = breaker.try_out(call, None if pipeline.streams else pipeline.seconds)
+
+        def answered(outcome: Outcome) -> None:
+            # An error that does not come from the plugin's own code says nothing of that.
+            tried(not isinstance(outcome, CallError) or self.culprits.raised(outcome) == pipeline.info.plugin)
+            answer(outcome)
+
+        return answered
 
     def _blame(self, call: Call, what: str, error: BaseException | None) -> None:
         """Count a call that failed against the plugin whose code raised; it may have been another's hook."""
@@ -316,18 +331,3 @@ class Dispatcher:
         with contextlib.suppress(CallError):
             return self._allows(pipeline, principal)
         return False
-
-
-def _counted(pipeline: Pipeline, call: Call, answer: Answer) -> Answer:
-    """Count a call that begins; one of a plugin out of service is a trial, which its answer ends."""
-    breaker = pipeline.breaker
-    breaker.calls += 1
-    if not breaker.shut:
-        return answer
-    tried = breaker.try_out(call, pipeline.streams)
-
-    def answered(outcome: Outcome) -> None:
-        tried()
-        answer(outcome)
-
-    return answered

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Final, TypeAlias
 
 from jackfield._bulkhead import Bulkhead
-from jackfield._call import CURRENT, Call
+from jackfield._call import CURRENT, Call, delay
 from jackfield._envelope import CallId
 from jackfield._errors import CallError, Code
 from jackfield._facade import does_nothing
@@ -188,6 +188,7 @@ class Invocation:
 
     Attributes:
         task: What runs it, once it has started.
+        waiting: Whether it waits for a place in a bulkhead.
     """
 
     __slots__ = (
@@ -195,15 +196,16 @@ class Invocation:
         "_audience",
         "_begun",
         "_key",
-        "_place",
         "_places",
         "_running",
+        "_taken",
         "_timer",
         "_told",
         "_work",
         "call",
         "pipeline",
         "task",
+        "waiting",
     )
 
     def __init__(self, pipeline: Pipeline, call: Call, work: Work, answer: Answer, audience: Audience) -> None:
@@ -218,14 +220,10 @@ class Invocation:
         self._begun = False
         self._told: CallError | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._place: Bulkhead | None = None
+        self._taken: tuple[Bulkhead, ...] = ()
+        self.waiting = False
         self._running: set[Invocation]
         self._places: Places
-
-    @property
-    def waiting(self) -> bool:
-        """Whether it waits for a place in its bulkhead."""
-        return self._begun and self._place is None and self.pipeline.bulkhead is not None
 
     @property
     def answered(self) -> bool:
@@ -274,10 +272,10 @@ class Invocation:
         self._answer = None
 
     def _expire(self) -> None:
-        # A caller that gives a function less time than it gets by itself proves nothing against it.
+        # A function that had less time than it gets by itself has shown nothing, nor has one that waits for a stream.
         call, seconds = self.call, self.pipeline.seconds
         whole = seconds is not None and call.deadline is not None and call.deadline >= call.started + seconds
-        if whole and self._answer is not None:
+        if whole and not (call.delayed or self.pipeline.streams) and self._answer is not None:
             self._audience.expired(call, where(self.task, self.pipeline.function.handler))
         self.cancel(CallError(Code.DEADLINE_EXCEEDED, f"{self.call.event} did not end in time."))
 
@@ -302,11 +300,16 @@ class Invocation:
         outcome: Outcome | None = None
         try:
             try:
-                bulkhead = self.pipeline.bulkhead
-                if bulkhead is not None:
+                for bulkhead in self.pipeline.bulkheads:
+                    if bulkhead in self.call.held:
+                        continue
                     if not bulkhead.enter():
+                        delay()
+                        self.waiting = True
                         await bulkhead.wait()
-                    self._place = bulkhead
+                        self.waiting = False
+                    self._taken += (bulkhead,)
+                self.call.held = self.call.held.union(self._taken)
                 result = await self._work()
                 outcome = sendable(result) if result.buffers else result
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
@@ -328,9 +331,8 @@ class Invocation:
             answer(outcome)
 
     def _end(self, _: object = None) -> None:
-        if self._place is not None:
-            self._place.leave()
-            self._place = None
+        for bulkhead in self._taken:
+            bulkhead.leave()
         if self._timer is not None:
             self._timer.cancel()
         self._running.discard(self)

@@ -15,7 +15,7 @@ from jackfield import _codec
 from jackfield._access import Access
 from jackfield._breaker import Breaker
 from jackfield._bulkhead import Bulkhead
-from jackfield._call import Call
+from jackfield._call import Call, delay
 from jackfield._channel import Outlet
 from jackfield._codec import Encoding
 from jackfield._contract import Contract, Kind
@@ -74,7 +74,7 @@ class Pipeline:
         hooks: The hooks of all plugins in service.
         workers: The threads of the function's plugin.
         limits: The limits of the protocol.
-        bulkhead: Where its calls take a place.
+        bulkheads: Where its calls take a place each.
         breaker: What counts its plugin's faults.
 
     Attributes:
@@ -91,7 +91,7 @@ class Pipeline:
         access: Who may call it; None where everybody may.
         authorizers: Which plugins are asked before a call, too.
         open: Whether nobody is asked.
-        bulkhead: Where a call that suspends takes a place first.
+        bulkheads: Where a call that suspends takes a place first, in this order.
         breaker: What stands between callers and its plugin.
         serve: Runs a call whose envelope has no options. It takes what the function is given as its call, the data, and
             whether the client's message held Buffers.
@@ -103,12 +103,12 @@ class Pipeline:
         hooks: Hooks,
         workers: Workers,
         limits: Limits,
-        bulkhead: Bulkhead | None,
+        bulkheads: tuple[Bulkhead, ...],
         breaker: Breaker,
     ) -> None:
         self.info = entry.info
         self.access: Access | None = entry.access
-        self.bulkhead = bulkhead
+        self.bulkheads = bulkheads
         self.breaker = breaker
         self.function = entry.served.function
         self.task_name = f"call:{entry.info.event}"
@@ -307,7 +307,10 @@ def _in_turn(handler: _Handler, event: str) -> _Handler:
         if call.client is None or event in call.turns:
             return await handler(call, *arguments)
         call.turns |= {event}
-        async with call.client.turn(event):
+        turn = call.client.turn(event)
+        if turn.locked():
+            delay()
+        async with turn:
             return await handler(call, *arguments)
 
     return in_turn
