@@ -153,6 +153,22 @@ calls = 1
     assert result.err.splitlines()[0] == "! access.rules.0.functions: 'api.servces.*' matches no function"
 
 
+def test_what_nobody_may_call_is_told(invoke: Invoke) -> None:
+    """Where clients say who they are, functions of which neither author nor operator speaks are closed to all."""
+    config = """
+[plugins]
+disabled = ["files"]
+[plugins.jwt]
+secret = "0123456789abcdef0123456789abcdef"
+issuer = "here"
+audience = "us"
+"""
+    closed = "nobody may call 17 of its functions: their author names no scope, and no rule of access.rules opens them"
+    assert invoke("check", "--json", config=config).json["warnings"] == [f"api.services.test: {closed}"]
+    opened = invoke("check", "--json", config=f'{config}[[access.rules]]\nfunctions = "api.services.*"\n')
+    assert (opened.json["faults"], opened.json["warnings"]) == ([], [])
+
+
 def test_what_the_configuration_builds_upon_has_to_be_there(invoke: Invoke) -> None:
     """A plugin that is required and switched off, and rules for callers whom nobody knows, as a server says it."""
     config = """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from jackfield._host import FunctionInfo
 from jackfield._identity import Principal
 from jackfield._service import Function
 from jackfield._settings import AccessRule
@@ -66,6 +68,22 @@ class Rules:
         if rule is not None:
             return Access(rule.requires, rule.visible)
         return Access() if function is None else Access(function.requires, function.visible)
+
+    def unopened(self, functions: Iterable[FunctionInfo]) -> list[str]:
+        """Return a sentence for each namespace with functions that nobody may call, for nobody has said who may."""
+        if not self.authenticated:
+            return []
+        closed = Counter(
+            one.event.rpartition(".")[0]
+            for one in functions
+            if one.requires is None
+            and not any(fnmatchcase(one.event, p) for rule in self._rules for p in rule.functions)
+        )
+        return [
+            f"{namespace}: nobody may call {count} of its functions: their author names no scope, "
+            "and no rule of access.rules opens them"
+            for namespace, count in sorted(closed.items())
+        ]
 
     @property
     def need_scopes(self) -> bool:

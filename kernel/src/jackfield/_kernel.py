@@ -259,7 +259,11 @@ class JackfieldKernel:
             self.health.checks["authentication"] = lambda: closed
         if rules.need_scopes and not hooks.authenticates and closed is None:
             raise StartError(["access.rules say who may call what, but no plugin in service says who is calling"])
-        return Dispatcher(self, Registry(self._plugins, rules), hooks, self.settings, in_service, closed)
+        registry = Registry(self._plugins, rules)
+        if not hooks["jackfield_authorize"]:  # which may allow what neither authors nor the operator speak of
+            for sentence in rules.unopened(entry.info for entry in registry.table.values()):
+                log.warning(sentence)
+        return Dispatcher(self, registry, hooks, self.settings, in_service, closed)
 
     def _closed(self) -> str | None:
         """Return why nobody is let in: a plugin that was to say who clients are is not in service."""

@@ -10,7 +10,7 @@ import click
 
 from jackfield._cli.inspection import Inspection, inspect, is_faulty
 from jackfield._cli.options import json_option
-from jackfield._cli.readiness import unfounded, unmatched, unservable
+from jackfield._cli.readiness import unfounded, unmatched, unopened, unservable
 from jackfield._cli.terminal import clean, columns, complain, end, line, note, write, write_json
 from jackfield._configuration import DEFAULT_FILE, load
 from jackfield._errors import StartError
@@ -48,7 +48,7 @@ def command(path: Path | None, *, as_json: bool) -> None:
         return
     found = inspect(settings, settings.file)
     found = replace(found, faults=[*unservable(settings), *found.faults, *unfounded(settings, found)])
-    warnings = unmatched(settings, found)
+    warnings = [*unmatched(settings, found), *unopened(settings, found)]
     faulty = [plugin for plugin in found.plugins if is_faulty(plugin)]
     if as_json:
         write_json({**_report(settings, found, faulty), "warnings": warnings})

@@ -53,6 +53,11 @@ def unmatched(settings: Settings, found: Inspection) -> list[str]:
     return [f"{key}: {pattern!r} matches no function" for key, pattern in _patterns(settings) if not is_known(pattern)]
 
 
+def unopened(settings: Settings, found: Inspection) -> list[str]:
+    """Return the namespaces with functions that nobody may call, as far as their authors and the rules say."""
+    return Rules(settings.access.rules, authenticated=found.authenticates).unopened(found.functions)
+
+
 def _patterns(settings: Settings) -> Iterator[tuple[str, str]]:
     for number, access in enumerate(settings.access.rules):
         yield from ((f"access.rules.{number}.functions", pattern) for pattern in access.functions)
