@@ -12,6 +12,7 @@ import pytest
 
 from jackfield._integrity import fault_of
 from tests.support.client import connected
+from tests.support.installed import disabled
 from tests.support.plugins import NEIGHBOUR, write_plugin
 from tests.support.server import serving
 
@@ -58,7 +59,9 @@ async def test_54_what_was_changed_is_not_imported(tmp_path: Path) -> None:
     package = install(folder, "target", TARGET)
     install(folder, "neighbour", NEIGHBOUR, ("api.neighbour",))
     flip(package / "__init__.py")
-    with serving(tmp_path / "server", path=[folder], config="[plugins]\nverify = true\n") as server:
+    # A plugin that says who clients are, and is refused, would close the server to everybody.
+    config = f"{disabled('demo')}verify = true\n"
+    with serving(tmp_path / "server", path=[folder], config=config) as server:
         target = server.plugins["target"]
         assert (target["state"], target["kind"]) == ("refused", "Tampered")
         assert target["reason"] == "its file plugin_target/__init__.py is not the one that was installed"
