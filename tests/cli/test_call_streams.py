@@ -251,6 +251,7 @@ def test_json_writes_an_object_a_line_and_the_end(shell: Shell, depot: Server) -
     assert (result.status, result.out.splitlines(), result.err) == (0, [*lines, '{"end": true}'], "")
 
 
+@pytest.mark.full
 def test_an_error_midway_leaves_what_came_before(shell: Shell, depot: Server) -> None:
     """The items stand, then the error is told; with --json it is the last line."""
     result = shell(*words(depot, "api.depot.brittle"))
@@ -269,6 +270,7 @@ def test_a_deadline_ends_a_stream(shell: Shell, server: Server) -> None:
     assert result.err.startswith("✗ deadline_exceeded  api.services.test.count\n")
 
 
+@pytest.mark.full
 def test_a_server_that_goes_ends_a_stream(tmp_path: Path) -> None:
     """What came stands, and the message says what happened."""
     with (
@@ -368,6 +370,7 @@ def test_an_item_that_is_too_large_is_named_as_the_cause(shell: Shell, server: S
     )
 
 
+@pytest.mark.full
 def test_a_line_that_is_no_json_is_named(shell: Shell, server: Server, tmp_path: Path) -> None:
     """By its number; the call is cancelled."""
     result = shell(*words(server, "api.services.test.total", "--items", "-"), stdin=b'{"n": 1}\n\nnonsense\n')
@@ -484,6 +487,7 @@ def test_a_large_file_is_not_sent_whole_by_accident(shell: Shell, mute: Server, 
     )
 
 
+@pytest.mark.full
 def test_items_for_a_function_that_takes_none_are_refused(shell: Shell, server: Server, mute: Server) -> None:
     """Before it is called, where it is known in time."""
     result = shell(*words(server, "api.services.test.add", "--items", "-"), stdin=b"1\n")

@@ -159,6 +159,7 @@ def test_what_nobody_may_call_is_told(invoke: Invoke) -> None:
 [plugins]
 disabled = ["files"]
 [plugins.jwt]
+algorithms = ["HS256"]
 secret = "0123456789abcdef0123456789abcdef"
 issuer = "here"
 audience = "us"

@@ -222,11 +222,12 @@ def test_a_proxy_that_does_all_well(invoke: Invoke, server: Server) -> None:
             "fault",
             "messages of 1000000 bytes, which the server takes, do not come through (status 413); 125000 bytes do",
         ),
-        (
+        pytest.param(
             Faults(hold=2.5),
             "polling delay",
             "warning",
             "what the server sends comes … s later: something on the way holds it back",
+            marks=pytest.mark.full,
         ),
         (
             Faults(source="127.0.0.2"),

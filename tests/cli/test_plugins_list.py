@@ -70,7 +70,7 @@ def test_the_running_server_is_asked(shell: Shell, failing: Server) -> None:
         f"demo  0.1.0  started  api.services.test  {failing.plugins['demo']['functions']}",
         "files  0.1.0  started  api.files  7",
         "neighbour  1.0  started  api.neighbour  1",
-        "system  0.1.0  started  api.system  5",
+        "system  0.1.0  started  api.system  7",
         "weather  1.0  quarantined  api.weather  -",
         f"  ✗ {reason}  → pip install httpx",
     ]
@@ -137,7 +137,7 @@ def test_without_a_server_each_plugin_is_loaded_apart(
         f"  ✗ it took too long  → {late}",
         "stubborn  1.0  quarantined  -  -",
         f"  ✗ it took too long, and could not be interrupted  → {late}",
-        "system  0.1.0  loaded  api.system  5",
+        "system  0.1.0  loaded  api.system  7",
         "weather  1.0  quarantined  api.weather  -",
         f"  ✗ ModuleNotFoundError: No module named 'httpx' ({broken}/plugin_weather.py:1)  → pip install httpx",
     ]

@@ -39,7 +39,7 @@ def test_a_plugin_of_the_running_server_is_shown_with_its_manifest(shell: Shell,
         "  kernel        jackfield <0.2,>=0.1",
         "  requires      pydantic",
         "  functions",
-        "    api.system.describe   unary  Describe one function: its kind, the JSON Schemas of its input and output, "
+        "    api.system.describe    unary  Describe one function: its kind, the JSON Schemas of its input and output, "
         "its doc, its errors.",
     ]
     assert result.err == f"from the running server at {server.url}\n"

@@ -103,6 +103,7 @@ async def test_workers_share_a_socket(tmp_path: Path) -> None:
     assert not any(map(psutil.pid_exists, second))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_workers_drain(tmp_path: Path, number: int) -> None:
     """The signal is for all: calls that run end, then connections are closed with 1012 and the status is 0."""
@@ -119,6 +120,7 @@ async def test_workers_drain(tmp_path: Path, number: int) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.full
 async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     """It goes to the workers as the first did, and what still runs is told."""
     path = write_who(tmp_path / "p")
@@ -136,6 +138,7 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.full
 async def test_workers_are_replaced_one_after_the_other(tmp_path: Path) -> None:
     """SIGHUP: every worker is a new one, whoever comes is served, and what cannot start replaces nothing."""
     path = write_who(tmp_path / "p")
@@ -159,6 +162,7 @@ async def test_workers_are_replaced_one_after_the_other(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.full
 def test_workers_that_cannot_start(tmp_path: Path) -> None:
     """Status 3, and the reason is told once."""
     path = write_who(tmp_path / "p")
@@ -171,6 +175,7 @@ def test_workers_that_cannot_start(tmp_path: Path) -> None:
     assert faults(log.read_text()) == ["plugin who is quarantined: ImportError: it is spoiled"]
 
 
+@pytest.mark.full
 async def test_a_worker_that_cannot_be_replaced(tmp_path: Path) -> None:
     """It ends all of them, as it would have from the start."""
     path = write_who(tmp_path / "p")

@@ -85,6 +85,7 @@ def notified(address: str) -> Iterator[socket.socket]:
         yield heard
 
 
+@pytest.mark.full
 async def test_a_restart_refuses_nobody(tmp_path: Path) -> None:
     """A client that comes while there is no server waits, and is served by the next one; each says when it is ready."""
     (tmp_path / "jackfield.toml").write_text("")

@@ -201,6 +201,7 @@ async def test_13_answering_pings_is_not_reading(hasty: Server, others: Any) -> 
     await is_served(hasty.url)
 
 
+@pytest.mark.full
 async def test_13_a_byte_now_and_then_is_not_reading(hasty: Server, others: Any) -> None:
     """A client that sips has no more time than one that does not read at all."""
     watcher = await others(hasty)

@@ -383,6 +383,7 @@ async def test_42_idle_clients_are_told_and_closed(tmp_path: Path, plugins: Path
             assert last == "1"
 
 
+@pytest.mark.full
 async def test_42_a_stock_client_comes_back(tmp_path: Path, plugins: Path) -> None:
     """It takes the end for a lost connection, and connects again to the server that is started next."""
     sio = socketio.AsyncClient(reconnection_delay=0.1, reconnection_delay_max=0.2)
@@ -486,17 +487,17 @@ async def test_42_ctrl_c_drains_as_sigterm_does(tmp_path: Path, plugins: Path) -
 
 CALLS = [
     "wait",
-    "wait_in_a_thread",
-    "wait_detached",
-    "stay",
+    pytest.param("wait_in_a_thread", marks=pytest.mark.full),
+    pytest.param("wait_detached", marks=pytest.mark.full),
+    pytest.param("stay", marks=pytest.mark.full),
     "stay_in_a_thread",
-    "stay_in_a_helper",
+    pytest.param("stay_in_a_helper", marks=pytest.mark.full),
     "block_when_cancelled",
-    "block_disconnects",
+    pytest.param("block_disconnects", marks=pytest.mark.full),
     "leave_a_task",
-    "leave_a_blocking_task",
-    "leave_a_thread",
-    "flood",
+    pytest.param("leave_a_blocking_task", marks=pytest.mark.full),
+    pytest.param("leave_a_thread", marks=pytest.mark.full),
+    pytest.param("flood", marks=pytest.mark.full),
 ]
 
 
@@ -580,6 +581,7 @@ def test_37_a_stop_that_goes_wrong_changes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "s/stopped").exists()
 
 
+@pytest.mark.full
 def test_37_a_stop_that_cannot_be_interrupted(tmp_path: Path) -> None:
     """A stop hook that holds the loop and catches everything ends the process even so: status 0, and its name."""
     source = """

@@ -204,6 +204,7 @@ async def test_40_new_clients_and_calls_are_turned_away_while_there_is_too_much_
     assert OVER in server.log
 
 
+@pytest.mark.full
 async def test_40_what_has_begun_goes_on(server: Server) -> None:
     """A stream gives its items, and a call that waits is answered."""
     async with connect(server.url) as client, connected(server.url, "websocket") as other:
@@ -236,6 +237,7 @@ async def test_40_too_much_memory_turns_away_too(path: Path, tmp_path: Path) -> 
         assert await _is_served(server.url)
 
 
+@pytest.mark.full
 async def test_40_lag_that_is_traced_to_a_plugin_is_no_overload(path: Path, tmp_path: Path) -> None:
     """The callers of other plugins are not turned away for it."""
     with serving(tmp_path, path=[path], config=NOBODY_LEAVES) as server:

@@ -430,6 +430,7 @@ async def test_26_a_revocation_names_a_subject_or_a_token(brief: Server, data: s
         assert answer["error"]["code"] == "invalid_argument"
 
 
+@pytest.mark.full
 async def test_26_revocations_are_bounded(tmp_path: Path) -> None:
     """Past the limit one is refused, rather than an older one forgotten."""
     config = settings("max_revocations = 3")

@@ -274,6 +274,7 @@ async def test_35_who_swallows_the_interruption_is_interrupted_again(server: Ser
     assert await client.call("api.neighbour.hello") == {"data": "still here"}
 
 
+@pytest.mark.full
 async def test_35_a_server_that_was_stopped_blames_nobody(tmp_path: Path) -> None:
     """As a laptop that was closed, or a debugger, stops the process; nobody has held the loop."""
     with serving(tmp_path, path=[write_neighbour(tmp_path / "p")]) as server:
@@ -289,6 +290,7 @@ async def test_35_a_server_that_was_stopped_blames_nobody(tmp_path: Path) -> Non
         assert "overloaded" not in server.log
 
 
+@pytest.mark.full
 async def test_35_a_plugin_that_blocks_too_long_is_taken_out_of_service(place: Place, tmp_path: Path) -> None:
     """It alone; operators are told for how long it has held the loop, and where."""
     path = Path(place["nap"]).parents[1]
@@ -312,6 +314,7 @@ async def test_35_nobody_looks_where_it_is_switched_off(place: Place, tmp_path: 
         assert "event loop" not in server.log
 
 
+@pytest.mark.full
 async def test_35_a_process_that_cannot_be_helped_ends(place: Place, tmp_path: Path) -> None:
     """With status 70 and the stacks of all threads, where that was asked for; the supervisor starts another worker."""
     path = Path(place["nap"]).parents[1]

@@ -147,6 +147,7 @@ def test_tls_files_that_are_missing(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("spoiled", ["certificate", "key", "neither", "password"])
 def test_tls_files_that_are_no_pair(tmp_path: Path, spoiled: str) -> None:
     """Garbled, of two different pairs, or a key with a password: nobody is asked for anything, and all is said."""
@@ -165,6 +166,7 @@ def test_tls_files_that_are_no_pair(tmp_path: Path, spoiled: str) -> None:
     assert fault.endswith("; server.tls_certificate, server.tls_key)")
 
 
+@pytest.mark.full
 def test_a_certificate_without_its_key(tmp_path: Path) -> None:
     """Where the key is in no file of its own, the certificate's holds it."""
     certificate, key = make_certificate(tmp_path)
@@ -175,6 +177,7 @@ def test_a_certificate_without_its_key(tmp_path: Path) -> None:
         assert server.url.startswith("https://")
 
 
+@pytest.mark.full
 def test_an_ipv6_port_that_is_taken(tmp_path: Path) -> None:
     """The fault names the address."""
     with socket.socket(socket.AF_INET6) as taken:
@@ -187,6 +190,7 @@ def test_an_ipv6_port_that_is_taken(tmp_path: Path) -> None:
     assert log.read_text() == f"✗ cannot listen on ::1:{port}: Address already in use (server.host, server.port)\n"
 
 
+@pytest.mark.full
 def test_a_unix_socket_where_something_is(tmp_path: Path) -> None:
     """A file stays what it is, and so does the socket of a server that runs."""
     file = tmp_path / "file"
@@ -204,6 +208,7 @@ def test_a_unix_socket_where_something_is(tmp_path: Path) -> None:
         assert first.stop() == 0
 
 
+@pytest.mark.full
 def test_a_unix_socket_that_cannot_be(tmp_path: Path) -> None:
     """A folder that is not there, and a path that is longer than such a path may be."""
     nowhere, long = tmp_path / "no/where", tmp_path / ("x" * 120)
@@ -223,6 +228,7 @@ def test_a_unix_socket_where_nobody_may_write(tmp_path: Path) -> None:
     assert failed(tmp_path / "s", f'unix = "{path}"') == [f"✗ cannot listen on {path}: Permission denied (server.unix)"]
 
 
+@pytest.mark.full
 async def test_a_unix_socket_that_was_left_behind(tmp_path: Path) -> None:
     """That of a server which was killed is replaced."""
     lines = f'[server]\nunix = "{tmp_path / "s"}"'
@@ -235,6 +241,7 @@ async def test_a_unix_socket_that_was_left_behind(tmp_path: Path) -> None:
             assert await client.call(ECHO, 1) == {"data": 1}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("trusted", [True, False])
 def test_a_command_that_calls(tmp_path: Path, trusted: bool) -> None:
     """`jackfield call` speaks TLS; a certificate for which nobody vouches is said to be one, with the way out."""

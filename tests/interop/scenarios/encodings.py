@@ -411,7 +411,7 @@ NUMBERS = [
     ),
     _scenario(
         "integers beyond those, unpacked: refused",
-        call({"event": ECHO, "data": BIG + 1, "id": 1}, error("invalid_argument", _SAFE)),
+        call({"event": ECHO, "data": BIG + 1, "id": 1}, error("invalid_argument", _SAFE, id=1)),
         call({"event": ECHO, "data": {"a": [-BIG - 1]}}, error("invalid_argument", _SAFE)),
         call(BIG + 1, error("invalid_argument", _SAFE), event=ECHO),
         call({"event": ECHO, "data": 1}, {"data": 1}),

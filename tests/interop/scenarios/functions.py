@@ -442,6 +442,7 @@ AROUND = [
                     "limits": Holding(
                         {"batch": 50, "calls": 64, "depth": 64, "unpacked_size": 200_000, "call_timeout": 30}
                     ),
+                    "address": "127.0.0.1",
                 }
             },
         ),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jackfield import Call, CallError, Code, Service
-from jackfield_jwt.gate import Gate
 from jackfield_jwt.messages import Identity, Refresh, Revoke, Revoked, Standing
+
+if TYPE_CHECKING:
+    from jackfield_jwt.gate import Gate
 
 OPERATOR: Final = "jackfield:operator"
 """The scope of those who run the server."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from jackfield import Client, Handshake, Kernel, Principal, Service, hookimpl
-from jackfield_jwt.gate import Bearer, Gate
 from jackfield_jwt.handlers import make_service
 from jackfield_jwt.settings import JwtSettings
+
+if TYPE_CHECKING:
+    from jackfield_jwt.gate import Gate
 
 log: Final = logging.getLogger(__name__)
 
@@ -41,6 +43,8 @@ async def jackfield_startup(kernel: Kernel, settings: JwtSettings) -> None:
     if not settings.configured:
         log.warning("plugins.jwt has no key, so it asks nobody for a token: clients are let in as if it were not there")
         return
+    from jackfield_jwt.gate import Gate  # noqa: PLC0415 - a server without a key pays for no cryptography
+
     gate = Gate(settings)
     await gate.keys.open()
     _gates[kernel] = gate
@@ -74,12 +78,19 @@ async def jackfield_authenticate(handshake: Handshake, kernel: Kernel) -> Princi
 @hookimpl
 async def jackfield_connect(client: Client) -> None:
     """Take note of a client, so that it can be put out."""
-    if isinstance(client.principal, Bearer) and client.principal.gate is not None:
-        client.principal.gate.arrived(client)
+    gate = _gate_of(client)
+    if gate is not None:
+        gate.arrived(client)
 
 
 @hookimpl
 async def jackfield_disconnect(client: Client) -> None:
     """Forget a client."""
-    if isinstance(client.principal, Bearer) and client.principal.gate is not None:
-        client.principal.gate.left(client)
+    gate = _gate_of(client)
+    if gate is not None:
+        gate.left(client)
+
+
+def _gate_of(client: Client) -> Gate | None:
+    """Return the gate through which a client came; who was let in by another plugin came through none."""
+    return getattr(client.principal, "gate", None)
