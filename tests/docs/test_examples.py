@@ -28,7 +28,7 @@ def _marked(path: Path) -> ParameterSet:
 
 
 @pytest.mark.timeout(300)  # one document is many commands
-@pytest.mark.parametrize("path", map(_marked, DOCUMENTS))
+@pytest.mark.parametrize("path", [_marked(path) for path in DOCUMENTS])
 def test_examples(path: Path, tmp_path: Path, require_all: bool) -> None:
     """Every block of the document is run, in order, in one folder with one server."""
     left: list[str] = []

@@ -124,6 +124,15 @@ with _guard.time_limit(0.1, "somebody"):
     assert 'File "<string>", line 6 in <module>' in done.stderr
 
 
+@pytest.fixture(name="usual_interrupts")
+def _usual_interrupts() -> Iterator[None]:
+    """Handle Ctrl+C as Python does by itself; clients that other tests have made may have put a handler there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("usual_interrupts")
 def test_ctrl_c_is_told_from_what_the_code_raises() -> None:
     """The signal raises `Interrupted`; a `KeyboardInterrupt` of the code's own stays one."""
     before = signal.getsignal(signal.SIGINT)
