@@ -107,7 +107,7 @@ async def test_what_one_server_let_in_the_other_knows(pair):
         assert await let_in(second) <= AHEAD
         # What was too much is paid for: a token for each, and one for the call.
         debt = (await second.call(OWN))["error"]["retry_after"]
-        assert debt > 1_000_000
+        assert debt > 900_000
 
 
 async def test_without_redis_each_server_is_alone(pair, redis):
