@@ -25,6 +25,7 @@ from jackfield._settings import ServerSettings
 from tests.contrib.proxies import CONTRIB, LIMIT, free_port
 from tests.support.client import connected
 from tests.support.server import Server, environment, serving
+from tests.support.waiting import until
 
 DOCKERFILE = CONTRIB / "docker/Dockerfile"
 COMPOSE: dict[str, Any] = yaml.safe_load((CONTRIB / "compose/compose.yaml").read_text(encoding="utf-8"))
@@ -184,7 +185,7 @@ def run(command: list[str], folder: Path) -> None:
 def build_image(folder: Path, target: Path) -> None:
     """Do what README.md says, and then the Dockerfile's first stage, with another folder for /opt/jackfield."""
     wheels, root = folder / "wheels", CONTRIB.parent
-    for package in ("kernel", "plugins/system"):
+    for package in ("kernel", "plugins/metrics", "plugins/ratelimit", "plugins/system"):
         run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)], root / package)
     uv = str(root / ".tools/bin/uv") if (root / ".tools/bin/uv").exists() else "uv"
     lock = ["pip", "compile", "--quiet", "--generate-hashes", "--no-emit-index-url", "--find-links", "wheels"]
@@ -239,23 +240,32 @@ def test_every_file_that_compose_names_is_there_or_told_of() -> None:
     assert f"{COMPOSE['services']['jackfield']['build']['context']}/" in readme
 
 
-@pytest.mark.parametrize("source", ["compose", "kubernetes"])
-def test_secrets_are_named_like_settings(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file for each, which the kernel finds by its name."""
+def secrets(source: str) -> list[str]:
+    """Return the names of the files with secrets, which the server is told where to find."""
     if source == "compose":
         service = COMPOSE["services"]["jackfield"]
         assert service["environment"]["JACKFIELD_SECRETS_DIR"] == "/run/secrets"
-        names = [secret["target"] for secret in service["secrets"]]
-    else:
-        [mount] = [m["mountPath"] for m in CONTAINER["volumeMounts"] if m["name"] == "secrets"]
-        assert {"name": "JACKFIELD_SECRETS_DIR", "value": mount} in CONTAINER["env"]
-        names = list(kind("Secret")["stringData"])
-    for name in names:
-        (tmp_path / name).write_text("from a file")
-    (tmp_path / "jackfield.toml").write_text("")
-    monkeypatch.setenv("JACKFIELD_SECRETS_DIR", str(tmp_path))
-    settings = load(tmp_path / "jackfield.toml", {})
-    assert settings.plugins.tables == {"demo": {"greeting": "from a file"}}
+        return [secret["target"] for secret in service["secrets"]]
+    [mount] = [m["mountPath"] for m in CONTAINER["volumeMounts"] if m["name"] == "secrets"]
+    assert {"name": "JACKFIELD_SECRETS_DIR", "value": mount} in CONTAINER["env"]
+    return list(kind("Secret")["stringData"])
+
+
+@pytest.mark.parametrize("source", ["compose", "kubernetes"])
+async def test_it_starts_with_its_secrets_and_what_the_image_installs(source: str, tmp_path: Path) -> None:
+    """Each secret is a setting of a plugin that is listed and in the image; with Redis away the server serves, too."""
+    (tmp_path / "secrets").mkdir()
+    for name in secrets(source):
+        (tmp_path / "secrets" / name).write_text("redis://:password@127.0.0.1:1/0", encoding="utf-8")
+    env = {"JACKFIELD_SECRETS_DIR": str(tmp_path / "secrets"), "JACKFIELD_SERVER__ADMIN": ""}
+    with serving(tmp_path / "server", config=CONFIGURATIONS[source], env=env) as server:
+        started = {name for name, plugin in server.plugins.items() if plugin["state"] == "started"}
+        assert started == set(load(tmp_path / "server/jackfield.toml", {}).plugins.enabled)
+        installed = (CONTRIB / "docker/requirements.in").read_text(encoding="utf-8")
+        assert all(name == "system" or f"jackfield-{name}" in installed for name in started)
+        async with connected(server.url) as client:
+            assert await client.call("api.system.ping") == {"data": "pong"}
+        await until(lambda: "127.0.0.1:1" in server.log)  # the address came from the file
 
 
 # Kubernetes.
