@@ -42,7 +42,7 @@ class Breaker:
 
     Attributes:
         plugin: The plugin.
-        calls: Counted up by whoever starts a call; what it was when the window began does not matter.
+        calls: How many calls have begun since the window did; counted up by whoever begins one.
         shut: Whether the plugin is out of service.
     """
 

@@ -250,7 +250,7 @@ class Call:
         self.deadline = deadline
         self.depth: int = 0 if outer is None else outer.depth + 1
         self.turns: frozenset[str] = frozenset() if outer is None else outer.turns
-        self.held: frozenset[object] = frozenset() if outer is None else outer.held
+        self.held: tuple[object, ...] = () if outer is None else outer.held
         self.cancelled = self.delayed = False
         self.outer = outer
 

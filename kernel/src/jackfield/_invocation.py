@@ -309,7 +309,7 @@ class Invocation:
                         await bulkhead.wait()
                         self.waiting = False
                     self._taken += (bulkhead,)
-                self.call.held = self.call.held.union(self._taken)
+                self.call.held += self._taken
                 result = await self._work()
                 outcome = sendable(result) if result.buffers else result
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server

@@ -1,7 +1,7 @@
 """Whether the server has more to do than it can: then it turns clients and calls away, and does what it has begun.
 
-Turning a call away costs time as well. So calls are turned away until the loop has caught up, for a moment at a time,
-and then taken for several times as long: however much comes, most of the time goes into calls that are answered.
+Turning a call away costs time as well, about as much as the cheapest calls do. So calls are turned away until the loop
+has caught up, for a moment at a time, and then taken for several times as long, however much comes.
 """
 
 from __future__ import annotations

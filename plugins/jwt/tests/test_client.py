@@ -46,9 +46,10 @@ async def test_a_token_is_refreshed_before_it_ends(server: Server) -> None:
     ):
         await anext(stream)
         await until(lambda: source.given >= 2)
-        while (await client.call(WHOAMI))["scopes"] == ["n1"]:
+        while (scopes := (await client.call(WHOAMI))["scopes"]) == ["n1"]:
             pass
-        await anext(stream)
+        assert scopes[0] in {f"n{number}" for number in range(2, source.given + 1)}
+        assert await anext(stream) == {"n": 2}
 
 
 async def test_each_connection_has_a_fresh_token(server: Server) -> None:

@@ -34,31 +34,23 @@ class _Column:
     width: int = 0
 
 
-def _rate(name: str) -> Callable[[Row], str]:
-    return lambda row: number(row[name])
-
-
-def _time(name: str) -> Callable[[Row], str]:
-    return lambda row: duration(row[name])
-
-
+_RATES: Final = (
+    _Column("CALLS/S", lambda row: number(row["calls_per_second"])),
+    _Column("ERRORS/S", lambda row: number(row["errors_per_second"]), 60),
+    _Column("P50", lambda row: duration(row["p50"]), 90),
+    _Column("P99", lambda row: duration(row["p99"]), 50),
+)
 _PLUGINS: Final = (
     _Column("PLUGIN", lambda row: line(row["name"])),
     _Column("STATE", lambda row: line(row["state"])),
-    _Column("CALLS/S", _rate("calls_per_second")),
-    _Column("ERRORS/S", _rate("errors_per_second"), 60),
-    _Column("P50", _time("p50"), 90),
-    _Column("P99", _time("p99"), 50),
+    *_RATES,
     _Column("RUN", lambda row: str(row["in_flight"]), 70),
     _Column("WAIT", lambda row: str(row["queued"]), 70),
     _Column("STREAMS", lambda row: str(row["streams"]), 80),
 )
 _FUNCTIONS: Final = (
     _Column("FUNCTION", lambda row: line(row["event"])),
-    _Column("CALLS/S", _rate("calls_per_second")),
-    _Column("ERRORS/S", _rate("errors_per_second"), 60),
-    _Column("P50", _time("p50"), 90),
-    _Column("P99", _time("p99"), 50),
+    *_RATES,
     _Column("CALLS", lambda row: str(row["calls"]), 100),
     _Column("ERRORS", lambda row: str(row["errors"]), 100),
     _Column("KIND", lambda row: line(row["kind"]), 110),

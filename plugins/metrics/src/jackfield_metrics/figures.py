@@ -145,10 +145,7 @@ def _plugin(info: PluginInfo, stats: Stats, rates: Rates) -> PluginFigures:
         in_flight=doing.calls,
         queued=doing.queued,
         streams=doing.streams,
-        calls_per_second=rates.calls_per_second,
-        errors_per_second=rates.errors_per_second,
-        p50=rates.p50,
-        p99=rates.p99,
+        **dict(rates),
     )
 
 
@@ -159,8 +156,5 @@ def _function(count: Count, rates: Rates) -> FunctionFigures:
         kind="stream" if count.streams else "call",
         calls=count.calls,
         errors=count.errors,
-        calls_per_second=rates.calls_per_second,
-        errors_per_second=rates.errors_per_second,
-        p50=rates.p50,
-        p99=rates.p99,
+        **dict(rates),
     )
