@@ -41,7 +41,7 @@ class Overload:
 
     Attributes:
         active: Whether there is too much to do, so that new clients are to be turned away.
-        lag: Seconds by which the event loop is late, smoothed over about a second.
+        lag: Seconds by which the event loop is late, through whomever, smoothed over about a second.
     """
 
     def __init__(self, limits: Limits, shed: Callable[[str | None], None]) -> None:
@@ -50,18 +50,26 @@ class Overload:
         self._memory = limits.memory
         self._shed = shed
         self.lag = 0.0
+        self._own_lag = 0.0
         self._used = 0
         self._slow = self._full = False
         self._look_at = 0.0
         self._shedding: float | None = None
         self._take_until = 0.0
 
-    def beat(self, late: float) -> None:
-        """Take note by how many seconds the loop was late, which it tells several times a second."""
+    def beat(self, late: float, traced: bool) -> None:
+        """Take note of how late the loop was, which it tells several times a second.
+
+        Args:
+            late: By how many seconds.
+            traced: Whether a plugin held it: then that one is taken out of service, and nobody turned away.
+        """
         now = monotonic()
-        self.lag += _WEIGHT * (min(late, _MOST * (self._limit or late)) - self.lag)
+        self.lag += _WEIGHT * (late - self.lag)
+        late = 0.0 if traced else late
+        self._own_lag += _WEIGHT * (min(late, _MOST * self._limit) - self._own_lag)
         if self._limit:
-            self._slow = self.lag > (self._limit / 2 if self._slow else self._limit)
+            self._slow = self._own_lag > (self._limit / 2 if self._slow else self._limit)
         if self._memory and now >= self._look_at:
             self._look_at = now + _LOOK
             self._used = _resident()
@@ -72,7 +80,7 @@ class Overload:
 
     def loop(self) -> str | None:
         """Return what is wrong with the event loop, if anything is."""
-        return f"it is late by {self.lag:.2f} s (limits.loop_lag)" if self._slow else None
+        return f"it is late by {self._own_lag:.2f} s (limits.loop_lag)" if self._slow else None
 
     def memory(self) -> str | None:
         """Return what is wrong with the memory, if anything is."""

@@ -92,8 +92,8 @@ class Watchdog:
         settings: `[watchdog]`.
         culprits: Knows whose code is whose.
         on_block: Called in the event loop, when it is back, for each piece of code that held it.
-        on_beat: Called in the event loop with every beat: by how many seconds it was late, where that was no plugin's
-            doing.
+        on_beat: Called in the event loop with every beat: by how many seconds it was late, and whether a
+            plugin held the loop.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Watchdog:
         settings: WatchdogSettings,
         culprits: Culprits,
         on_block: Callable[[Block], None],
-        on_beat: Callable[[float], None],
+        on_beat: Callable[[float, bool], None],
     ) -> None:
         self._settings = settings
         self._quarter = settings.threshold / 4
@@ -159,7 +159,7 @@ class Watchdog:
     # In the event loop.
 
     def _beat(self) -> None:
-        now, late, holds = monotonic(), self.late, self._holds
+        now, late, holds, traced = monotonic(), self.late, self._holds, False
         self._timer = self._loop.call_later(_BEAT, self._beat)
         self._beats += 1
         interrupted, self._interrupted = self._interrupted, False
@@ -169,14 +169,14 @@ class Watchdog:
         end = self._clock.time() if holds else 0.0
         for hold, after in zip(holds, [*(hold.start for hold in holds[1:]), end], strict=False):
             if self._is_guilty(hold, seconds := after - hold.start):
-                late = 0.0
+                traced = True
                 if hold.told:
                     how = ", and was interrupted" if interrupted else ""
                     what = (hold.sighting.plugin, seconds, how, hold.sighting)
                     log.warning("plugin %s gave the event loop back after %.2f s%s: %s", *what)
                 seen = hold.sighting
                 self._on_block(Block(seen.plugin, seen.what, seen.file, seen.line, seconds))
-        self._on_beat(late)
+        self._on_beat(late, traced)
 
     def _arm(self, now: float) -> None:
         """Set what needs no lock of Python's: it serves where C code keeps the thread from looking."""

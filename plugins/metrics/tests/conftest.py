@@ -11,6 +11,7 @@ from tests.support.server import Server, serving
 
 PROBE = """
     import asyncio
+    import time
 
     from jackfield import Call, CallError, Service, hookimpl
 
@@ -38,6 +39,10 @@ PROBE = """
         await asyncio.sleep(0.06)
 
     @service.function
+    async def block(call: Call) -> None:
+        time.sleep(0.3)
+
+    @service.function
     def threaded(call: Call) -> str:
         return "from a thread"
 
@@ -51,6 +56,8 @@ PROBE = """
 """
 BROKEN = "import no_such_module"
 CONFIG = """
+[quarantine]
+blocked = 0
 [[bulkhead.rules]]
 functions = "api.probe.wait"
 calls = 1

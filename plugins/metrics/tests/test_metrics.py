@@ -57,6 +57,17 @@ async def test_a_call_is_timed(server: Server) -> None:
     assert [found.one(f"{name}_bucket", function=function, le=le) for le in ("0.0005", "0.05", "+Inf")] == [0, 0, 1]
 
 
+async def test_the_event_loop_is_late_while_a_plugin_holds_it(server: Server) -> None:
+    """Whoever holds it, every client waits as long."""
+    async with connected(server.url) as client:
+        late = 0.0
+        for _ in range(20):
+            if late < 0.02:
+                await client.call("api.probe.block")
+                late = (await scrape(server.url)).one("jackfield_event_loop_lag_seconds")
+    assert late >= 0.02
+
+
 async def test_streams_are_counted_by_themselves(server: Server) -> None:
     """One that ends, and one that its caller leaves; neither is among the calls."""
     count = "api.services.test.count"
