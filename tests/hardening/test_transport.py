@@ -27,10 +27,19 @@ CONTINUATION, PING = 0, 9
 
 HOLD = """
     import asyncio
+    import gc
 
     from jackfield import Call, CallError, Service, hookimpl
 
     service = Service("api.hold")
+
+    @service.function
+    async def uncollected(call: Call, data: bool) -> int:
+        if data:
+            gc.enable()
+        else:
+            gc.disable()
+        return sum(type(found).__name__ == "Session" for found in gc.get_objects())
 
     @service.function
     async def long(call: Call) -> None:
@@ -341,6 +350,23 @@ async def test_8_memory_does_not_grow_with_buffers_that_wait(server: Server, cli
         await asyncio.gather(*attackers)
 
     await stays_flat(server, attacks)
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["hangs up", "is closed"])
+async def test_8_buffers_that_waited_are_let_go_with_their_client(server: Server, leaves: bool) -> None:
+    """No reference cycle keeps a session that is over until the garbage collector comes by."""
+    async with wire(server.url) as watcher:
+        before = await watcher.ask('427["api.hold.uncollected",false]')
+        for _ in range(10):
+            async with wire(server.url) as client:
+                await client.send(f'4510-7["{ECHO}",[{_places(10)}]]', bytes(1000))
+                if leaves:
+                    client.socket.transport.abort()
+                else:
+                    assert await client.closed() == 1008
+        while await watcher.ask('427["api.hold.uncollected",false]') != before:  # noqa: ASYNC110 - each is a question
+            await asyncio.sleep(0.01)
+        await watcher.ask('427["api.hold.uncollected",true]')
 
 
 # ------------------------------------------------------------------- 18: calls in flight

@@ -106,6 +106,12 @@ class Client:
         """Call `tell` whenever the principal changes; for the kernel."""
         self._renewed = tell
 
+    def left(self) -> None:
+        """Take note that the client has gone; for the kernel."""
+        self.connected = False
+        # Who is told refers to this client: a cycle, which would keep the last Buffers until the garbage collector looks.
+        self._renewed = None
+
     def disconnect(self, reason: str, code: int = 1008) -> None:
         """Close the client's connection; nothing happens if it has gone.
 

@@ -149,7 +149,7 @@ class Session:
 
     def close(self) -> None:
         """Cancel what runs for a client that has gone, save what is detached."""
-        self.client.connected = False
+        self.client.left()
         if self._expiry is not None:
             self._expiry.cancel()
         for invocation in list(self.running.values()):
