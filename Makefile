@@ -105,9 +105,10 @@ $(BIN)/python:
 	$(need_python)
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-# The packages build with the hatchling of the lock, so nothing unlocked is fetched.
+# The packages build with the hatchling of the lock, so nothing unlocked is fetched. Where the environment forbids to
+# write bytecode later, a start would take twice as long without that of the installation.
 $(VENV)/.installed: requirements.lock $(PACKAGES:=/pyproject.toml) | $(UV) $(BIN)/python
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
 	$(UV) pip check --quiet --python $(BIN)/python
 	@touch $@

@@ -17,8 +17,8 @@ def test_all_lists_every_public_name(door: ModuleType) -> None:
     """`__all__` is the list of what the package offers, and nothing else is public; another door is no name of it."""
     public = {
         name
-        for name, value in vars(door).items()
-        if not name.startswith("_") and name != "annotations" and not isinstance(value, ModuleType)
+        for name in dir(door)
+        if not name.startswith("_") and name != "annotations" and not isinstance(getattr(door, name), ModuleType)
     }
     assert public == set(door.__all__)
     assert len(door.__all__) <= 25
@@ -38,3 +38,13 @@ def test_importing_jackfield_loads_no_server():
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_the_help_is_there_at_once() -> None:
+    """It loads neither what plugins are made of nor what the commands need when they run."""
+    script = (
+        "import sys; from jackfield._cli import group; group(['--help'], standalone_mode=False)\n"
+        "print([name for name in ('pydantic', 'pluggy', 'asyncio', 'orjson') if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "[]"

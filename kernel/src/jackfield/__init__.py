@@ -11,45 +11,22 @@ dispatch, plugins and registry, what authors write, the wire. `make lint` checks
 
 from __future__ import annotations
 
-from jackfield._app import create_app, plugin_table
-from jackfield._call import Call, Client
-from jackfield._contract import Kind
-from jackfield._errors import CallError, Code, Detail, EncodeError, JackfieldError
-from jackfield._hooks import Observer, Proceed, hookimpl
-from jackfield._host import FunctionInfo, Kernel, PluginInfo, PluginStats, Stats
-from jackfield._identity import Handshake, Principal
-from jackfield._json import Value
-from jackfield._route import Route
-from jackfield._service import Service
+import importlib
+import typing
 
-__all__ = [
-    "Call",
-    "CallError",
-    "Client",
-    "Code",
-    "Detail",
-    "EncodeError",
-    "FunctionInfo",
-    "Handshake",
-    "JackfieldError",
-    "Kernel",
-    "Kind",
-    "Observer",
-    "PluginInfo",
-    "PluginStats",
-    "Principal",
-    "Proceed",
-    "Route",
-    "Service",
-    "Stats",
-    "Value",
-    "create_app",
-    "hookimpl",
-    "plugin_table",
-]
+if typing.TYPE_CHECKING:
+    from jackfield._public import *  # noqa: F403
+    from jackfield._public import __all__ as __all__
+else:
 
-for _name in __all__:
-    # So that tracebacks and documentation show the name under which a thing is imported.
-    if getattr(globals()[_name], "__module__", "").startswith("jackfield._"):
-        globals()[_name].__module__ = __name__
-del _name
+    def __getattr__(name: str) -> object:
+        # Not before: callers, and the command line, whose help is to be there at once, need nothing of it.
+        if not name.startswith("_") or name == "__all__":
+            public = importlib.import_module("jackfield._public")
+            globals().update({known: getattr(public, known) for known in ["__all__", *public.__all__]})
+            if name in globals():
+                return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__getattr__("__all__")})

@@ -100,19 +100,31 @@ def discover(search_path: list[str] | None = None) -> list[Found]:
 
 
 def _distributions(search_path: list[str] | None) -> Iterator[tuple[Distribution, Sequence[EntryPoint]]]:
-    # A distribution can be found twice, by two folders of the path; as with an import, the first one counts.
     seen: set[str] = set()
-    for distribution in distributions(path=search_path) if search_path is not None else distributions():
+    for distribution in _installed(search_path):
         try:
-            name = canonicalize_name(str(distribution.metadata.json.get("name", "")))
             entry_points = list(distribution.entry_points)
+            if all(entry_point.group != PLUGINS_GROUP for entry_point in entry_points):
+                continue  # before its metadata is read, which takes a multiple of the time
+            name = canonicalize_name(str(distribution.metadata.json.get("name", "")))
         except (TypeError, ValueError) as error:
             folder = distribution.locate_file("")
             log.warning("a distribution in %s is passed over: its metadata cannot be read: %s", folder, error)
             continue
-        if name and name not in seen:
+        # A distribution can be found twice, by two folders of the path; as with an import, the first one counts.
+        if name and name not in seen and _is_first(distribution, name, search_path):
             seen.add(name)
             yield distribution, entry_points
+
+
+def _is_first(distribution: Distribution, name: str, search_path: list[str] | None) -> bool:
+    """Tell whether no folder before its own holds a distribution of that name, which may have no plugin."""
+    first = next(iter(_installed(search_path, name)), distribution)
+    return first.locate_file("") == distribution.locate_file("")
+
+
+def _installed(search_path: list[str] | None, name: str | None = None) -> Iterable[Distribution]:
+    return distributions(name=name) if search_path is None else distributions(name=name, path=search_path)
 
 
 def _read(distribution: Distribution, entry_point: EntryPoint, siblings: Iterable[EntryPoint]) -> Found:

@@ -8,12 +8,14 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import click
 
 from jackfield._cli import EXIT_FAILED
-from jackfield._json import Value
+
+if TYPE_CHECKING:
+    from jackfield._json import Value
 
 Printable: TypeAlias = "bool | int | float | str | Sequence[Printable] | dict[str, Printable] | None"
 

@@ -7,3 +7,11 @@ carries it now, with its `backlog`, its `upgrade` and its polling `request`; `en
 python-socketio and its client managers working on top; `server` is uvicorn with our hand on its start and its stop,
 on what `listener` opened and `tls` guards.
 """
+
+from __future__ import annotations
+
+from jackfield._deferred import defer
+
+# Else they import the clients, with aiohttp, and what there is for message queues: a third of the time of a start.
+defer("engineio", Server="server")
+defer("socketio")

@@ -15,7 +15,8 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn
 
-import socketio
+from socketio.async_manager import AsyncManager
+from socketio.async_server import AsyncServer
 
 from jackfield._dispatch import Dispatcher
 from jackfield._errors import CallError, Code, StartError
@@ -40,7 +41,7 @@ _FAREWELL: Final = 1.0
 """Seconds that the client manager's tasks have to end once they are told to."""
 
 
-class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is untyped
+class Border(AsyncServer):  # type: ignore[misc]  # python-socketio is untyped
     """python-socketio's server on our sessions.
 
     Args:
@@ -75,7 +76,7 @@ class Border(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio is 
         Raises:
             StartError: It is something else.
         """
-        if not isinstance(manager, socketio.AsyncManager):
+        if not isinstance(manager, AsyncManager):
             raise StartError(
                 [
                     f"jackfield_client_manager of plugin {plugin} must return an instance of a subclass of "

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, TypeAlias, cast
 
-import socketio
+from socketio.async_manager import AsyncManager
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from jackfield import _json
@@ -25,7 +25,7 @@ _volatile: Final[ContextVar[bool]] = ContextVar("volatile", default=False)
 """Whether what is on its way through a manager's own methods, which know nothing of it, is volatile."""
 
 
-class LocalDelivery(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio is untyped
+class LocalDelivery(AsyncManager):  # type: ignore[misc]  # python-socketio is untyped
     """Rooms of this process.
 
     Attributes:
@@ -145,10 +145,10 @@ class _Volatile(AsyncPubSubManager):  # type: ignore[misc]  # python-socketio is
             _volatile.reset(before)
 
 
-def local(manager: socketio.AsyncManager) -> LocalDelivery:
+def local(manager: AsyncManager) -> LocalDelivery:
     """Return the manager, changed to deliver to the clients of this process in our way."""
     kind = type(manager)
-    bases: tuple[type, ...] = (LocalDelivery,) if kind is socketio.AsyncManager else (kind, LocalDelivery)
+    bases: tuple[type, ...] = (LocalDelivery,) if kind is AsyncManager else (kind, LocalDelivery)
     if isinstance(manager, AsyncPubSubManager):
         bases = (_Volatile, *bases)
     manager.__class__ = type(kind.__name__, bases, {})
