@@ -107,7 +107,9 @@ def launch(
         env = {"JACKFIELD_SERVER__WEBSOCKET": carrier, **(env or {})}
     if "loop_lag" not in config:
         # A machine that runs many tests at once gives a server too little time, for which it would turn clients away.
-        env = {"JACKFIELD_LIMITS__LOOP_LAG": "0", **(env or {})}
+        # In the file, since a variable would make every start longer.
+        config, known = re.subn(r"^\[limits\]$", "[limits]\nloop_lag = 0", config, flags=re.MULTILINE)
+        config += "" if known else "\n[limits]\nloop_lag = 0\n"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "jackfield.toml").write_text(config, encoding="utf-8")
     log_file = folder / "stderr.log"

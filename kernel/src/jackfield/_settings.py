@@ -21,11 +21,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
 
 from jackfield._codec import Bounds
 from jackfield._service import read_scopes
@@ -304,16 +299,8 @@ class LogSettings(_Table):
     )
 
 
-class Settings(BaseSettings):
+class Settings(_Table):
     """The whole configuration, frozen."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        nested_model_default_partial_update=True,
-    )
 
     server: ServerSettings = Field(default_factory=ServerSettings)
     limits: Limits = Field(default_factory=Limits)
@@ -335,16 +322,3 @@ class Settings(BaseSettings):
         """Take note of the file, and return the settings."""
         self._file = file
         return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: flags and file come merged from `load`, variables between them."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
