@@ -108,7 +108,7 @@ def launch(
     if "loop_lag" not in config:
         # A machine that runs many tests at once gives a server too little time, for which it would turn clients away.
         # In the file, since a variable would make every start longer.
-        config, known = re.subn(r"^\[limits\]$", "[limits]\nloop_lag = 0", config, flags=re.MULTILINE)
+        config, known = re.subn(r"^\s*\[limits\]\s*$", "[limits]\nloop_lag = 0", config, flags=re.MULTILINE)
         config += "" if known else "\n[limits]\nloop_lag = 0\n"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "jackfield.toml").write_text(config, encoding="utf-8")
