@@ -4,8 +4,8 @@ PYTHON ?= python3
 # Flags for `jackfield serve`, as in: make serve ARGS="--port 9000"
 ARGS ?=
 # Flags for pytest, as in: make test PYTEST_ARGS="-k plugins -x"
-PYTEST_ARGS ?= -n 4
-PYTEST_FULL_ARGS ?= -n 2 --timeout 900
+PYTEST_ARGS ?= -n 4 --dist loadfile
+PYTEST_FULL_ARGS ?= -n 2 --dist loadfile --timeout 900
 # Flags for the benchmark, as in: make bench BENCH_ARGS="--only unary"
 BENCH_ARGS ?=
 # Further interpreters for it; without it python3.13 is looked for

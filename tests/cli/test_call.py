@@ -68,12 +68,14 @@ def _guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(name="call")
-def _call(shell: Shell, server: Server) -> Call:
-    """Call a function of the shared server, by the address in the configuration."""
+def _call(shell: Shell, invoke: Invoke, server: Server) -> Call:
+    """Call a function of the shared server, by the address in the configuration; in a process to read standard input."""
 
-    def call(event: str, *arguments: str, stdin: bytes = b"") -> Result:
-        port = server.url.rpartition(":")[2]
-        return shell("call", event, *arguments, env={"JACKFIELD_SERVER__PORT": port}, stdin=stdin)
+    def call(event: str, *arguments: str, stdin: bytes | None = None) -> Result:
+        env = {"JACKFIELD_SERVER__PORT": server.url.rpartition(":")[2]}
+        if stdin is not None:
+            return shell("call", event, *arguments, env=env, stdin=stdin)
+        return invoke("call", event, *arguments, env=env)
 
     return call
 
@@ -152,17 +154,17 @@ def test_json_writes_the_whole_reply(call: Call) -> None:
     assert (result.status, result.json, result.err) == (0, {"data": {"sum": 3}}, "")
 
 
-def test_buffers_inside_a_result_are_base64(shell: Shell, guarded: Server) -> None:
+def test_buffers_inside_a_result_are_base64(invoke: Invoke, guarded: Server) -> None:
     """A Buffer among other things is an object with its base64; the server here knows polling only."""
-    result = shell("call", "api.guard.parts", "--url", guarded.url, *TOKEN)
+    result = invoke("call", "api.guard.parts", "--url", guarded.url, *TOKEN)
     assert (result.status, result.out) == (0, '{"parts": [{"base64": "AAE="}, {"base64": ""}]}\n')
 
 
-def test_nothing_that_a_server_says_steers_the_terminal(shell: Shell, guarded: Server) -> None:
+def test_nothing_that_a_server_says_steers_the_terminal(invoke: Invoke, guarded: Server) -> None:
     """Control characters come escaped, letters of all tongues as they are."""
-    result = shell("call", "api.guard.odd", "--url", guarded.url, *TOKEN)
+    result = invoke("call", "api.guard.odd", "--url", guarded.url, *TOKEN)
     assert result.out == '{"bell": "\\u0007\\u001b[31m\\u009b", "word": "grün"}\n'
-    result = shell("call", "api.guard.refuse", "--url", guarded.url, *TOKEN)
+    result = invoke("call", "api.guard.refuse", "--url", guarded.url, *TOKEN)
     assert result.err == "✗ aborted  api.guard.refuse\n  \\u001b]0;gotcha\\u0007no\n"
 
 
@@ -235,9 +237,9 @@ def test_the_id_of_an_accident_is_shown(call: Call, server: Server) -> None:
     assert message == f"  Something went wrong in the server (error {shown})."
 
 
-def test_when_a_later_try_can_succeed_is_shown(shell: Shell, guarded: Server) -> None:
+def test_when_a_later_try_can_succeed_is_shown(invoke: Invoke, guarded: Server) -> None:
     """A message of several lines is indented line by line; retry_after follows it."""
-    result = shell("call", "api.guard.busy", "--url", guarded.url, *TOKEN)
+    result = invoke("call", "api.guard.busy", "--url", guarded.url, *TOKEN)
     assert result.status == 1
     assert result.err == (
         "✗ unavailable  api.guard.busy\n  Too many of you.\n  Come back later.\n  retry_after   200 ms\n"
@@ -322,43 +324,43 @@ def test_what_is_nested_beyond_reason_is_no_crash(call: Call) -> None:
 # ------------------------------------------------------------------- the connection
 
 
-def test_no_server_is_a_failure(shell: Shell, closed_port: int) -> None:
+def test_no_server_is_a_failure(invoke: Invoke, closed_port: int) -> None:
     """The message says how to start one."""
-    result = shell("call", "api.system.ping")
+    result = invoke("call", "api.system.ping")
     assert (result.status, result.out) == (1, "")
     assert result.err == f"✗ no server answers at http://127.0.0.1:{closed_port}: start one with jackfield serve\n"
 
 
-def test_a_port_that_nobody_knows_is_a_failure(shell: Shell) -> None:
+def test_a_port_that_nobody_knows_is_a_failure(invoke: Invoke) -> None:
     """A server on a port of the system's choice has to be named."""
-    result = shell("call", "api.system.ping", env={"JACKFIELD_SERVER__PORT": "0"})
+    result = invoke("call", "api.system.ping", env={"JACKFIELD_SERVER__PORT": "0"})
     assert result.status == 1
     assert result.err == "✗ server.port is 0, so nobody knows where the server is: give its address with --url\n"
 
 
-def test_a_refused_connection_shows_why(shell: Shell, guarded: Server) -> None:
+def test_a_refused_connection_shows_why(invoke: Invoke, guarded: Server) -> None:
     """Code and message of the server, and the option that is missing."""
-    result = shell("call", "api.guard.odd", "--url", guarded.url)
+    result = invoke("call", "api.guard.odd", "--url", guarded.url)
     assert (result.status, result.out) == (1, "")
     first, *_, last = result.err.splitlines()
     assert first == f"✗ unauthenticated  {guarded.url}"
     assert last == "  say who you are with --token or --token-file"
 
 
-def test_a_server_that_refuses_does_not_hinder_looking_around(shell: Shell, guarded: Server) -> None:
+def test_a_server_that_refuses_does_not_hinder_looking_around(invoke: Invoke, guarded: Server) -> None:
     """`functions` says that it was not let in, and finds out by itself."""
     config, port = disabled(), guarded.url.rpartition(":")[2]
-    result = shell("functions", "--json", config=config, env={"JACKFIELD_SERVER__PORT": port})
+    result = invoke("functions", "--json", config=config, env={"JACKFIELD_SERVER__PORT": port})
     assert (result.status, result.json) == (0, [])
     assert result.err.startswith(f"{guarded.url} refuses the connection: unauthenticated: ")
     hint = " (say who you are with --token or --token-file)"
     assert result.err.endswith(f"{hint}; loaded here, each plugin in a process of its own\n")
 
 
-def test_a_token_comes_from_a_file(shell: Shell, guarded: Server, tmp_path: Path) -> None:
+def test_a_token_comes_from_a_file(invoke: Invoke, guarded: Server, tmp_path: Path) -> None:
     """So that it stands in no list of processes; a line's end does not belong to it."""
     (tmp_path / "token").write_text("open sesame\n", encoding="utf-8")
-    result = shell("functions", "api.guard.odd", "--json", "--url", guarded.url, "--token-file", "token")
+    result = invoke("functions", "api.guard.odd", "--json", "--url", guarded.url, "--token-file", "token")
     assert result.status == 0
     assert result.json[0]["event"] == "api.guard.odd"
 
@@ -375,11 +377,11 @@ def test_a_token_comes_from_the_environment(invoke: Invoke, guarded: Server) -> 
     assert invoke("config", "show", env={"JACKFIELD_TOKEN": "open sesame"}).status == 0
 
 
-def test_another_path_can_be_given(shell: Shell, server: Server) -> None:
+def test_another_path_can_be_given(invoke: Invoke, server: Server) -> None:
     """The path of the address is the Socket.IO path."""
-    result = shell("call", "api.system.ping", "--url", f"{server.url}/socket.io/")
+    result = invoke("call", "api.system.ping", "--url", f"{server.url}/socket.io/")
     assert (result.status, result.out) == (0, '"pong"\n')
-    result = shell("call", "api.system.ping", "--url", f"{server.url}/elsewhere")
+    result = invoke("call", "api.system.ping", "--url", f"{server.url}/elsewhere")
     assert result.status == 1
     assert result.err == (
         f"✗ what answers at {server.url}/elsewhere is no jackfield server "

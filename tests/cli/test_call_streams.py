@@ -156,9 +156,9 @@ def on_a_terminal(server: Server, folder: Path, event: str, *arguments: str) -> 
 # ------------------------------------------------------------------- what comes back
 
 
-def test_items_are_lines_of_json(shell: Shell, server: Server) -> None:
+def test_items_are_lines_of_json(invoke: Invoke, server: Server) -> None:
     """One a line, and nothing else on standard output."""
-    result = shell(*words(server, "api.services.test.count", '{"to": 3}', "--credit", "1"))
+    result = invoke(*words(server, "api.services.test.count", '{"to": 3}', "--credit", "1"))
     assert (result.status, result.out, result.err) == (0, '{"n": 1}\n{"n": 2}\n{"n": 3}\n', "")
 
 
@@ -218,54 +218,54 @@ def test_what_cannot_be_written_is_a_failure(server: Server, tmp_path: Path, arg
     assert (done.returncode, said) == (1, "✗ standard output cannot be written: No space left on device\n")
 
 
-def test_buffers_come_as_their_bytes(shell: Shell, depot: Server) -> None:
+def test_buffers_come_as_their_bytes(invoke: Invoke, depot: Server) -> None:
     """In sequence, where standard output is no terminal."""
-    result = shell(*words(depot, "api.depot.download", "3"))
+    result = invoke(*words(depot, "api.depot.download", "3"))
     assert (result.status, result.raw, result.err) == (0, b"\0\0\0\1\1\1\2\2\2", "")
 
 
 @pytest.mark.full
-def test_buffers_can_be_written_to_a_file(shell: Shell, depot: Server, tmp_path: Path) -> None:
+def test_buffers_can_be_written_to_a_file(invoke: Invoke, depot: Server, tmp_path: Path) -> None:
     """One after the other; of a stream without items the file is empty."""
-    result = shell(*words(depot, "api.depot.download", "3", "--output", "out.bin"))
+    result = invoke(*words(depot, "api.depot.download", "3", "--output", "out.bin"))
     assert (result.status, result.raw, result.err) == (0, b"", "9 bytes are in out.bin\n")
     assert (tmp_path / "out.bin").read_bytes() == b"\0\0\0\1\1\1\2\2\2"
-    result = shell(*words(depot, "api.depot.download", "0", "--output", "none.bin"))
+    result = invoke(*words(depot, "api.depot.download", "0", "--output", "none.bin"))
     assert (result.status, result.raw, result.err) == (0, b"", "0 bytes are in none.bin\n")
     assert (tmp_path / "none.bin").read_bytes() == b""
 
 
 @pytest.mark.full
-def test_items_that_are_no_buffers_are_not_lost(shell: Shell, depot: Server, tmp_path: Path) -> None:
+def test_items_that_are_no_buffers_are_not_lost(invoke: Invoke, depot: Server, tmp_path: Path) -> None:
     """They are shown, and the status says that the file has not got them."""
-    result = shell(*words(depot, "api.depot.mixed", "--output", "out.bin"))
+    result = invoke(*words(depot, "api.depot.mixed", "--output", "out.bin"))
     assert (result.status, result.out) == (1, '{"n": {"base64": "Yw=="}}\n')
     assert result.err == "4 bytes are in out.bin\n✗ 1 of 3 items are no Buffers, so out.bin has not got them\n"
     assert (tmp_path / "out.bin").read_bytes() == b"abde"
 
 
-def test_json_writes_an_object_a_line_and_the_end(shell: Shell, depot: Server) -> None:
+def test_json_writes_an_object_a_line_and_the_end(invoke: Invoke, depot: Server) -> None:
     """So that a program knows whether the stream was complete."""
-    result = shell(*words(depot, "api.depot.mixed", "--json"))
+    result = invoke(*words(depot, "api.depot.mixed", "--json"))
     lines = ['{"data": {"base64": "YWI="}}', '{"data": {"n": {"base64": "Yw=="}}}', '{"data": {"base64": "ZGU="}}']
     assert (result.status, result.out.splitlines(), result.err) == (0, [*lines, '{"end": true}'], "")
 
 
 @pytest.mark.full
-def test_an_error_midway_leaves_what_came_before(shell: Shell, depot: Server) -> None:
+def test_an_error_midway_leaves_what_came_before(invoke: Invoke, depot: Server) -> None:
     """The items stand, then the error is told; with --json it is the last line."""
-    result = shell(*words(depot, "api.depot.brittle"))
+    result = invoke(*words(depot, "api.depot.brittle"))
     assert (result.status, result.out) == (1, "1\n2\n")
     assert result.err == "✗ aborted  api.depot.brittle\n  It broke.\n"
-    result = shell(*words(depot, "api.depot.brittle", "--json"))
+    result = invoke(*words(depot, "api.depot.brittle", "--json"))
     error = '{"error": {"code": "aborted", "message": "It broke."}}'
     assert (result.status, result.out, result.err) == (1, f'{{"data": 1}}\n{{"data": 2}}\n{error}\n', "")
 
 
 @pytest.mark.full
-def test_a_deadline_ends_a_stream(shell: Shell, server: Server) -> None:
+def test_a_deadline_ends_a_stream(invoke: Invoke, server: Server) -> None:
     """--timeout is for its whole life."""
-    result = shell(*words(server, "api.services.test.count", '{"pause": 60}', "--timeout", "0.3"))
+    result = invoke(*words(server, "api.services.test.count", '{"pause": 60}', "--timeout", "0.3"))
     assert (result.status, result.out) == (1, '{"n": 1}\n')
     assert result.err.startswith("✗ deadline_exceeded  api.services.test.count\n")
 
@@ -317,10 +317,10 @@ def test_items_come_from_standard_input_or_a_file(shell: Shell, server: Server, 
 
 
 @pytest.mark.full
-def test_data_alone_is_the_only_item(shell: Shell, server: Server) -> None:
+def test_data_alone_is_the_only_item(invoke: Invoke, server: Server) -> None:
     """And nothing at all is a stream without items."""
-    assert shell(*words(server, "api.services.test.total", '{"n": 7}')).out == '{"sum": 7, "count": 1}\n'
-    assert shell(*words(server, "api.services.test.total")).out == '{"sum": 0, "count": 0}\n'
+    assert invoke(*words(server, "api.services.test.total", '{"n": 7}')).out == '{"sum": 7, "count": 1}\n'
+    assert invoke(*words(server, "api.services.test.total")).out == '{"sum": 0, "count": 0}\n'
 
 
 def test_lines_are_answered_as_they_are_written(server: Server, tmp_path: Path) -> None:
@@ -423,45 +423,45 @@ def test_lines_that_are_given_as_data_are_items(shell: Shell, tmp_path: Path) ->
 
 
 @pytest.mark.full
-def test_a_file_for_a_function_that_takes_no_bytes_may_be_items(shell: Shell, server: Server, tmp_path: Path) -> None:
+def test_a_file_for_a_function_that_takes_no_bytes_may_be_items(invoke: Invoke, server: Server, tmp_path: Path) -> None:
     """The error of the server is followed by the option that sends its lines."""
     (tmp_path / "it.jsonl").write_bytes(b'{"n": 1}\n{"n": 2}\n')
-    result = shell(*words(server, "api.services.test.total", "--file", "it.jsonl"))
+    result = invoke(*words(server, "api.services.test.total", "--file", "it.jsonl"))
     assert (result.status, result.out) == (1, "")
     assert result.err.splitlines()[:2] == ["✗ invalid_argument  api.services.test.total", "  Item 1:"]
     assert result.err.splitlines()[-1] == (
         "  --file sends pieces of bytes; --items it.jsonl sends its lines, each of which is JSON"
     )
-    result = shell(*words(server, "api.services.test.total", '"x"'))
+    result = invoke(*words(server, "api.services.test.total", '"x"'))
     assert "--items" not in result.err
 
 
-def test_a_file_is_sent_in_pieces_to_a_function_that_takes_them(shell: Shell, depot: Server, tmp_path: Path) -> None:
+def test_a_file_is_sent_in_pieces_to_a_function_that_takes_them(invoke: Invoke, depot: Server, tmp_path: Path) -> None:
     """64 KiB each, with its name; it may be larger than any message."""
     (tmp_path / "big.iso").write_bytes(bytes(1_500_000))
-    result = shell(*words(depot, "api.depot.upload", "--file", "big.iso"))
+    result = invoke(*words(depot, "api.depot.upload", "--file", "big.iso"))
     assert result.err == ""
     assert result.json == {"name": "big.iso", "pieces": 23, "size": 1_500_000, "largest": 65_536}
 
 
 @pytest.mark.full
-def test_a_file_goes_there_and_back(shell: Shell, depot: Server, tmp_path: Path) -> None:
+def test_a_file_goes_there_and_back(invoke: Invoke, depot: Server, tmp_path: Path) -> None:
     """Byte for byte."""
     content = os.urandom(300_000)
     (tmp_path / "in.bin").write_bytes(content)
-    assert shell(*words(depot, "api.depot.mirror", "--file", "in.bin")).raw == content
+    assert invoke(*words(depot, "api.depot.mirror", "--file", "in.bin")).raw == content
     (tmp_path / "empty").write_bytes(b"")
-    result = shell(*words(depot, "api.depot.mirror", "--file", "empty"))
+    result = invoke(*words(depot, "api.depot.mirror", "--file", "empty"))
     assert (result.status, result.raw) == (0, b"")
 
 
 @pytest.mark.full
-def test_a_file_is_one_buffer_for_any_other_function(shell: Shell, depot: Server, tmp_path: Path) -> None:
+def test_a_file_is_one_buffer_for_any_other_function(invoke: Invoke, depot: Server, tmp_path: Path) -> None:
     """With its name, and the headers that were given."""
     (tmp_path / "small").write_bytes(b"abc")
-    result = shell(*words(depot, "api.depot.store", "--file", "small", "--meta", "of=me"))
+    result = invoke(*words(depot, "api.depot.store", "--file", "small", "--meta", "of=me"))
     assert result.json == {"name": "small", "of": "me", "size": 3}
-    result = shell(*words(depot, "api.depot.store", "--file", "small", "--meta", "filename=other=1"))
+    result = invoke(*words(depot, "api.depot.store", "--file", "small", "--meta", "filename=other=1"))
     assert result.json == {"name": "other=1", "of": None, "size": 3}
 
 
@@ -476,10 +476,10 @@ def test_where_the_kind_is_not_known_the_options_say_it(shell: Shell, mute: Serv
 
 
 @pytest.mark.full
-def test_a_large_file_is_not_sent_whole_by_accident(shell: Shell, mute: Server, tmp_path: Path) -> None:
+def test_a_large_file_is_not_sent_whole_by_accident(invoke: Invoke, mute: Server, tmp_path: Path) -> None:
     """Where nobody says that the function takes one Buffer, what fits into no message is not tried."""
     (tmp_path / "big.iso").write_bytes(bytes(1_500_000))
-    result = shell(*words(mute, "api.depot.upload", "--file", "big.iso"))
+    result = invoke(*words(mute, "api.depot.upload", "--file", "big.iso"))
     assert (result.status, result.out) == (1, "")
     assert result.err == (
         "✗ big.iso has 1500000 bytes, limits.message_size is 1000000, and the server does not say whether "
@@ -559,9 +559,9 @@ def test_a_bar_can_be_done_without(depot: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_without_a_terminal_there_is_no_bar(shell: Shell, depot: Server) -> None:
+def test_without_a_terminal_there_is_no_bar(invoke: Invoke, depot: Server) -> None:
     """Not even with --progress."""
-    result = shell(*words(depot, "api.depot.steps", "2", "--progress"))
+    result = invoke(*words(depot, "api.depot.steps", "2", "--progress"))
     assert (result.status, result.out, result.err) == (0, "1\n2\n", "")
 
 

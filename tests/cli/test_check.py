@@ -15,11 +15,11 @@ def squeezed(line: str) -> str:
     return re.sub(r"  +", "  ", line)
 
 
-def test_all_is_well(shell: Shell, tmp_path: Path) -> None:
+def test_all_is_well(invoke: Invoke, tmp_path: Path) -> None:
     """Without a fault the status is 0, and the last line says what there is; disabled plugins are no fault."""
     write_plugin(tmp_path, "away", "raise SystemExit")
     config = disabled("demo", "files", "system").replace("= [", '= ["away", ')
-    result = shell("check", config=config, path=[tmp_path])
+    result = invoke("check", config=config, path=[tmp_path])
     assert (result.status, result.err) == (0, "")
     first, away, demo, files, *out, system, last = result.out.splitlines()
     assert first.split() == ["✓", "configuration", "jackfield.toml"]
@@ -50,12 +50,12 @@ def test_every_fault_is_told_at_once(shell: Shell, tmp_path: Path, broken: Path)
     assert result.err.splitlines() == ["✗ plugins.enabled: no plugin 'ghost' is installed", "✗ 5 faults"]
 
 
-def test_a_folder_can_be_checked(shell: Shell, tmp_path: Path, broken: Path) -> None:
+def test_a_folder_can_be_checked(invoke: Invoke, tmp_path: Path, broken: Path) -> None:
     """PATH is a folder with a jackfield.toml or the file; with --json the faults are an array."""
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "jackfield.toml").write_text('[plugins]\npolicy = "listed"\nenabled = ["weather"]', encoding="utf-8")
-    result = shell("check", folder, "--json", path=[broken])
+    result = invoke("check", folder, "--json", path=[broken])
     assert result.status == 1
     assert result.json["ok"] is False
     assert result.json["file"] == str(folder / "jackfield.toml")
@@ -73,17 +73,17 @@ def test_a_folder_can_be_checked(shell: Shell, tmp_path: Path, broken: Path) -> 
     }
 
 
-def test_a_folder_without_a_file_is_a_fault(shell: Shell, tmp_path: Path) -> None:
+def test_a_folder_without_a_file_is_a_fault(invoke: Invoke, tmp_path: Path) -> None:
     """Somebody who names a folder expects a configuration in it."""
     (tmp_path / "empty").mkdir()
-    result = shell("check", "empty")
+    result = invoke("check", "empty")
     assert (result.status, result.out) == (1, "")
     assert result.err.splitlines()[0] == "✗ empty/jackfield.toml cannot be read: No such file or directory"
 
 
-def test_a_wrong_configuration_is_told_for_programs_too(shell: Shell) -> None:
+def test_a_wrong_configuration_is_told_for_programs_too(invoke: Invoke) -> None:
     """With --json the sentences are on standard output as well."""
-    result = shell("check", "--json", config="[sever]\n")
+    result = invoke("check", "--json", config="[sever]\n")
     assert result.status == 1
     assert result.json == {
         "ok": False,

@@ -9,14 +9,14 @@ import pytest
 
 from jackfield._configuration import load
 from jackfield._settings import Settings
-from tests.cli.shell import Invoke, Shell
+from tests.cli.shell import Invoke
 from tests.support.installed import INSTALLED, names
 from tests.support.plugins import write_plugin
 
 
-def test_init_writes_what_a_server_can_read(shell: Shell, tmp_path: Path, broken: Path) -> None:
+def test_init_writes_what_a_server_can_read(invoke: Invoke, tmp_path: Path, broken: Path) -> None:
     """The file lists what is installed, and with every comment taken off a setting it says the default."""
-    result = shell("config", "init", path=[broken])
+    result = invoke("config", "init", path=[broken])
     assert (result.status, result.err) == (0, "")
     assert result.out == f"wrote jackfield.toml with {', '.join(names('neighbour', 'weather'))} enabled\n"
     file = tmp_path / "jackfield.toml"
@@ -73,9 +73,9 @@ urls = ["redis://user:sesame@host/0"]
 """
 
 
-def test_show_tells_what_is_in_force(shell: Shell, closed_port: int) -> None:
+def test_show_tells_what_is_in_force(invoke: Invoke, closed_port: int) -> None:
     """The file with the variables over it, as TOML that can be read again, secrets masked."""
-    result = shell("config", "show", config=SECRETS)
+    result = invoke("config", "show", config=SECRETS)
     assert (result.status, result.err) == (0, "from jackfield.toml and the variables\n")
     assert "sesame" not in result.out
     shown = tomllib.loads(result.out)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import Shell
+from tests.cli.shell import Invoke, Shell
 from tests.support.server import Server
 
 NEIGHBOURS = '[plugins]\npolicy = "listed"\nenabled = ["neighbour", "weather"]'
@@ -31,9 +31,9 @@ def test_the_running_server_is_asked(shell: Shell, server: Server) -> None:
     assert result.err == f"from the running server at {server.url}\n"
 
 
-def test_all_functions_as_json(shell: Shell, server: Server) -> None:
+def test_all_functions_as_json(invoke: Invoke, server: Server) -> None:
     """With --json it is an array of objects, sorted by event."""
-    result = shell("functions", "--json", "--url", server.url)
+    result = invoke("functions", "--json", "--url", server.url)
     assert result.status == 0
     assert len(result.json) == sum(plugin["functions"] for plugin in server.plugins.values())
     assert [row["event"] for row in result.json] == sorted(row["event"] for row in result.json)
@@ -45,9 +45,9 @@ def test_all_functions_as_json(shell: Shell, server: Server) -> None:
     } in result.json
 
 
-def test_one_function_of_the_server_is_shown_whole(shell: Shell, server: Server) -> None:
+def test_one_function_of_the_server_is_shown_whole(invoke: Invoke, server: Server) -> None:
     """What it takes and gives, as text that a person reads."""
-    result = shell("functions", "api.services.test.greet", "--url", server.url)
+    result = invoke("functions", "api.services.test.greet", "--url", server.url)
     assert (result.status, result.out) == (0, GREET)
 
 
@@ -59,16 +59,16 @@ def test_one_function_of_the_server_is_shown_whole(shell: Shell, server: Server)
         ("api.services.test.shout", "takes a stream of", "gives a stream of"),
     ],
 )
-def test_streams_are_shown_as_such(shell: Shell, server: Server, event: str, takes: str, gives: str) -> None:
+def test_streams_are_shown_as_such(invoke: Invoke, server: Server, event: str, takes: str, gives: str) -> None:
     """What is below is one item of many."""
-    result = shell("functions", event, "--url", server.url)
+    result = invoke("functions", event, "--url", server.url)
     titles = [text for text in result.out.splitlines()[1:] if not text.startswith(" ")]
     assert (result.status, titles) == (0, [takes, gives])
 
 
-def test_one_function_as_json_is_an_array_of_one(shell: Shell, server: Server) -> None:
+def test_one_function_as_json_is_an_array_of_one(invoke: Invoke, server: Server) -> None:
     """With its doc, its errors and both JSON Schemas."""
-    result = shell("functions", "api.services.test.fail", "--json", "--url", server.url)
+    result = invoke("functions", "api.services.test.fail", "--json", "--url", server.url)
     assert result.status == 0
     assert result.json == [
         {
@@ -84,10 +84,10 @@ def test_one_function_as_json_is_an_array_of_one(shell: Shell, server: Server) -
     ]
 
 
-def test_without_a_server_the_plugins_are_loaded_here(shell: Shell, broken: Path, closed_port: int) -> None:
+def test_without_a_server_the_plugins_are_loaded_here(invoke: Invoke, broken: Path, closed_port: int) -> None:
     """A broken plugin beside is named on standard error, and is in nobody's way."""
     config = '[plugins]\ndisabled = ["system", "neighbour"]'
-    result = shell("functions", "api.services.test.greet", config=config, path=[broken])
+    result = invoke("functions", "api.services.test.greet", config=config, path=[broken])
     assert (result.status, result.out) == (0, GREET)
     assert result.err.splitlines() == [
         f"no server answers at http://127.0.0.1:{closed_port}; loaded here, each plugin in a process of its own",
@@ -95,9 +95,9 @@ def test_without_a_server_the_plugins_are_loaded_here(shell: Shell, broken: Path
     ]
 
 
-def test_a_namespace_is_a_pattern_too(shell: Shell, broken: Path) -> None:
+def test_a_namespace_is_a_pattern_too(invoke: Invoke, broken: Path) -> None:
     """A namespace lists its functions."""
-    result = shell("functions", "api.neighbour", "--json", config=NEIGHBOURS, path=[broken])
+    result = invoke("functions", "api.neighbour", "--json", config=NEIGHBOURS, path=[broken])
     assert result.json == [{"event": "api.neighbour.hello", "kind": "unary", "plugin": "neighbour", "summary": ""}]
 
 
@@ -109,16 +109,16 @@ def test_a_namespace_is_a_pattern_too(shell: Shell, broken: Path) -> None:
         ("api.sytem", "api.system"),
     ],
 )
-def test_no_match_is_a_failure(shell: Shell, server: Server, pattern: str, near: str) -> None:
+def test_no_match_is_a_failure(invoke: Invoke, server: Server, pattern: str, near: str) -> None:
     """The nearest names are offered."""
-    result = shell("functions", pattern, "--json", "--url", server.url)
+    result = invoke("functions", pattern, "--json", "--url", server.url)
     assert (result.status, result.out) == (1, "")
     assert result.err.splitlines()[1:] == [f"✗ no function matches {pattern!r}; did you mean {near}?"]
 
 
-def test_a_function_out_of_service_is_told_with_the_reason(shell: Shell, broken: Path) -> None:
+def test_a_function_out_of_service_is_told_with_the_reason(invoke: Invoke, broken: Path) -> None:
     """Where the plugin that would serve it is quarantined, that is what is the matter."""
-    result = shell("functions", "api.weather.today", config=NEIGHBOURS, path=[broken])
+    result = invoke("functions", "api.weather.today", config=NEIGHBOURS, path=[broken])
     assert result.status == 1
     assert result.err.splitlines()[1:] == [
         "✗ api.weather.today: the plugin weather is quarantined: "

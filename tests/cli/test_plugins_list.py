@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.shell import Hide, Shell
+from tests.cli.shell import Hide, Invoke, Shell
 from tests.support.installed import INSTALLED, disabled, names
 from tests.support.plugins import NEIGHBOUR, write_neighbour, write_plugin
 from tests.support.server import Server, environment, serving
@@ -77,9 +77,9 @@ def test_the_running_server_is_asked(shell: Shell, failing: Server) -> None:
     assert result.err == f"from the running server at {failing.url}\n"
 
 
-def test_the_address_can_be_given(shell: Shell, failing: Server) -> None:
+def test_the_address_can_be_given(invoke: Invoke, failing: Server) -> None:
     """With --url that server is asked, and --json is an array of objects."""
-    result = shell("plugins", "list", "--url", failing.url.removeprefix("http://"), "--json")
+    result = invoke("plugins", "list", "--url", failing.url.removeprefix("http://"), "--json")
     assert result.status == 0
     rows = {row["name"]: row for row in result.json}
     assert list(rows) == list(names("neighbour", "weather"))
@@ -162,22 +162,22 @@ def test_ctrl_c_ends_what_was_started(tmp_path: Path, closed_port: int) -> None:
     assert not psutil.pid_exists(pid)
 
 
-def test_what_a_plugin_prints_is_not_the_commands_output(shell: Shell, tmp_path: Path) -> None:
+def test_what_a_plugin_prints_is_not_the_commands_output(invoke: Invoke, tmp_path: Path) -> None:
     """Neither output nor a thread that stays, nor a process left behind, is in the way of --json."""
     source = 'import sys, subprocess, threading, time\nprint("hello")\nprint("there", file=sys.stderr)\n'
     source += 'threading.Thread(target=time.sleep, args=[60]).start()\nsubprocess.Popen(["sleep", "60"])\n'
     write_plugin(tmp_path, "noisy", source)
-    result = shell("plugins", "list", "--json", config=ALONE, path=[tmp_path])
+    result = invoke("plugins", "list", "--json", config=ALONE, path=[tmp_path])
     assert {row["name"]: row["state"] for row in result.json} == {
         **dict.fromkeys(INSTALLED, "disabled"),
         "noisy": "loaded",
     }
 
 
-def test_no_load_imports_nothing(shell: Shell, tmp_path: Path) -> None:
+def test_no_load_imports_nothing(invoke: Invoke, tmp_path: Path) -> None:
     """With --no-load metadata is read, and no line of any plugin is run."""
     write_plugin(tmp_path, "marking", f"open({str(tmp_path / 'imported')!r}, 'w')", namespaces=["api.marking"])
-    result = shell("plugins", "list", "--no-load", config='[plugins]\ndisabled = ["demo"]', path=[tmp_path])
+    result = invoke("plugins", "list", "--no-load", config='[plugins]\ndisabled = ["demo"]', path=[tmp_path])
     assert result.status == 0
     assert table(result.out) == [
         "NAME  VERSION  STATE  NAMESPACES  FUNCTIONS",
@@ -190,10 +190,10 @@ def test_no_load_imports_nothing(shell: Shell, tmp_path: Path) -> None:
     assert not (tmp_path / "imported").exists()
 
 
-def test_a_plugin_that_is_not_listed_says_how_to_enable_it(shell: Shell, broken: Path) -> None:
+def test_a_plugin_that_is_not_listed_says_how_to_enable_it(invoke: Invoke, broken: Path) -> None:
     """Under the policy "listed" what is not on the list is shown with the command that puts it there."""
     config = '[plugins]\npolicy = "listed"\nenabled = ["demo", "system", "neighbour"]'
-    result = shell("plugins", "list", "--no-load", config=config, path=[broken])
+    result = invoke("plugins", "list", "--no-load", config=config, path=[broken])
     assert result.status == 0
     assert result.out.splitlines()[-2:] == [
         "weather    1.0      refused     api.weather        -",
@@ -201,25 +201,25 @@ def test_a_plugin_that_is_not_listed_says_how_to_enable_it(shell: Shell, broken:
     ]
 
 
-def test_no_server_at_a_given_address_is_a_failure(shell: Shell, closed_port: int) -> None:
+def test_no_server_at_a_given_address_is_a_failure(invoke: Invoke, closed_port: int) -> None:
     """Whoever names a server wants that one: nothing is loaded here instead."""
-    result = shell("plugins", "list", "--url", f"http://127.0.0.1:{closed_port}")
+    result = invoke("plugins", "list", "--url", f"http://127.0.0.1:{closed_port}")
     assert result.status == 1
     assert result.out == ""
     assert result.err == f"✗ no server answers at http://127.0.0.1:{closed_port}: start one with jackfield serve\n"
 
 
-def test_no_load_asks_nobody(shell: Shell, closed_port: int) -> None:
+def test_no_load_asks_nobody(invoke: Invoke, closed_port: int) -> None:
     """--no-load and --url are a contradiction."""
-    result = shell("plugins", "list", "--no-load", "--url", f"http://127.0.0.1:{closed_port}")
+    result = invoke("plugins", "list", "--no-load", "--url", f"http://127.0.0.1:{closed_port}")
     assert result.status == 2
     assert result.err.endswith("Error: --no-load and --url exclude each other.\n")
 
 
-def test_a_server_without_the_system_plugin_cannot_tell(shell: Shell, tmp_path: Path) -> None:
+def test_a_server_without_the_system_plugin_cannot_tell(invoke: Invoke, tmp_path: Path) -> None:
     """The command says so, and finds out by itself."""
     with serving(tmp_path, config=ALONE) as server:
-        result = shell("plugins", "list", "--url", server.url)
+        result = invoke("plugins", "list", "--url", server.url)
     assert result.status == 0
     assert [line.split()[:3] for line in result.out.splitlines()[1:]] == [
         [name, "0.1.0", "disabled"] for name in INSTALLED
@@ -231,24 +231,24 @@ def test_a_server_without_the_system_plugin_cannot_tell(shell: Shell, tmp_path: 
     )
 
 
-def test_what_is_no_jackfield_server_is_not_asked(shell: Shell, stranger: str) -> None:
+def test_what_is_no_jackfield_server_is_not_asked(invoke: Invoke, stranger: str) -> None:
     """Another program at the configured port is named as such; at a given address it is a failure."""
     reason = (
         f"what answers at {stranger}/socket.io is no jackfield server (Unexpected status code 404 in server response)"
     )
-    result = shell("plugins", "list", config=ALONE, env={"JACKFIELD_SERVER__PORT": stranger.rpartition(":")[2]})
+    result = invoke("plugins", "list", config=ALONE, env={"JACKFIELD_SERVER__PORT": stranger.rpartition(":")[2]})
     assert result.status == 0
     assert result.err == f"{reason}; loaded here, each plugin in a process of its own\n"
-    result = shell("plugins", "list", "--url", stranger)
+    result = invoke("plugins", "list", "--url", stranger)
     assert result.status == 1
     assert result.err == f"✗ {reason}\n"
 
 
-def test_two_plugins_of_one_name_are_both_listed(shell: Shell, tmp_path: Path) -> None:
+def test_two_plugins_of_one_name_are_both_listed(invoke: Invoke, tmp_path: Path) -> None:
     """Each has its row, with its distribution; the fault is named and the status is 1."""
     write_plugin(tmp_path, "twin", "", distribution="good-twin", module="good_twin")
     write_plugin(tmp_path, "twin", "", distribution="evil-twin", module="evil_twin")
-    result = shell("plugins", "list", config=ALONE, path=[tmp_path])
+    result = invoke("plugins", "list", config=ALONE, path=[tmp_path])
     assert result.status == 1
     assert [line.split()[:3] for line in result.out.splitlines()[len(INSTALLED) :]] == [
         ["system", "0.1.0", "disabled"],
@@ -261,11 +261,11 @@ def test_two_plugins_of_one_name_are_both_listed(shell: Shell, tmp_path: Path) -
     ]
 
 
-def test_two_plugins_of_one_namespace_are_both_listed(shell: Shell, tmp_path: Path) -> None:
+def test_two_plugins_of_one_namespace_are_both_listed(invoke: Invoke, tmp_path: Path) -> None:
     """Each has its row; the fault is named and the status is 1, without loading anything too."""
     write_neighbour(tmp_path)
     write_plugin(tmp_path, "rival", NEIGHBOUR, namespaces=["api.neighbour"])
-    result = shell("plugins", "list", "--no-load", "--json", path=[tmp_path])
+    result = invoke("plugins", "list", "--no-load", "--json", path=[tmp_path])
     assert result.status == 1
     assert [row["name"] for row in result.json] == list(names("neighbour", "rival"))
     assert result.err.splitlines()[1:] == [
@@ -274,9 +274,9 @@ def test_two_plugins_of_one_namespace_are_both_listed(shell: Shell, tmp_path: Pa
     ]
 
 
-def test_a_name_on_the_list_that_is_not_installed_is_a_fault(shell: Shell) -> None:
+def test_a_name_on_the_list_that_is_not_installed_is_a_fault(invoke: Invoke) -> None:
     """The rows are there all the same."""
-    result = shell("plugins", "list", "--no-load", config='[plugins]\nenabled = ["dmo"]')
+    result = invoke("plugins", "list", "--no-load", config='[plugins]\nenabled = ["dmo"]')
     assert result.status == 1
     assert len(result.out.splitlines()) == 1 + len(INSTALLED)
     assert result.err.splitlines()[1:] == ["✗ plugins.enabled: no plugin 'dmo' is installed; did you mean 'demo'?"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.shell import Invoke, Shell
+from tests.cli.shell import Invoke
 from tests.support.plugins import write_plugin
 from tests.support.server import Server
 
 
-def test_a_plugin_is_shown_whole(shell: Shell, broken: Path) -> None:
+def test_a_plugin_is_shown_whole(invoke: Invoke, broken: Path) -> None:
     """Manifest, state and functions of a plugin that was loaded here."""
-    result = shell("plugins", "show", "neighbour", path=[broken])
+    result = invoke("plugins", "show", "neighbour", path=[broken])
     assert result.status == 0
     assert result.out.splitlines() == [
         "neighbour 1.0   loaded",
@@ -26,9 +26,9 @@ def test_a_plugin_is_shown_whole(shell: Shell, broken: Path) -> None:
     ]
 
 
-def test_a_plugin_of_the_running_server_is_shown_with_its_manifest(shell: Shell, server: Server) -> None:
+def test_a_plugin_of_the_running_server_is_shown_with_its_manifest(invoke: Invoke, server: Server) -> None:
     """What the server does not tell is taken from the metadata here, where it is the same plugin."""
-    result = shell("plugins", "show", "system", "--url", server.url)
+    result = invoke("plugins", "show", "system", "--url", server.url)
     assert result.status == 0
     assert result.out.splitlines()[:9] == [
         "system 0.1.0   started",
@@ -45,9 +45,9 @@ def test_a_plugin_of_the_running_server_is_shown_with_its_manifest(shell: Shell,
     assert result.err == f"from the running server at {server.url}\n"
 
 
-def test_a_broken_plugin_is_shown_with_its_reason(shell: Shell, broken: Path) -> None:
+def test_a_broken_plugin_is_shown_with_its_reason(invoke: Invoke, broken: Path) -> None:
     """Whatever keeps it out of service is there, for programs too; it can be named with its distribution."""
-    result = shell("plugins", "show", "jackfield-weather:weather", "--json", path=[broken])
+    result = invoke("plugins", "show", "jackfield-weather:weather", "--json", path=[broken])
     assert result.status == 0
     assert result.json == {
         "name": "weather",

@@ -37,16 +37,16 @@ def _lists(file: Path) -> tuple[list[str] | None, list[str] | None]:
     return plugins.get("enabled"), plugins.get("disabled")
 
 
-def test_disable_makes_the_file(shell: Shell, tmp_path: Path) -> None:
+def test_disable_makes_the_file(invoke: Invoke, tmp_path: Path) -> None:
     """Where there is no jackfield.toml one is written, with the list and nothing else."""
-    result = shell("plugins", "disable", "demo")
+    result = invoke("plugins", "disable", "demo")
     assert (result.status, result.out, result.err) == (0, "demo is disabled in jackfield.toml\n", RESTART)
     assert (tmp_path / "jackfield.toml").read_text(encoding="utf-8") == '[plugins]\ndisabled = ["demo"]\n'
 
 
-def test_comments_and_layout_survive(shell: Shell, tmp_path: Path) -> None:
+def test_comments_and_layout_survive(invoke: Invoke, tmp_path: Path) -> None:
     """Only the two lists change; every other character of the file stays."""
-    result = shell("plugins", "disable", "system", config=COMMENTED)
+    result = invoke("plugins", "disable", "system", config=COMMENTED)
     assert result.status == 0
     assert (tmp_path / "jackfield.toml").read_text(encoding="utf-8") == COMMENTED.replace(
         '    "system",\n', ""
@@ -94,9 +94,9 @@ def test_several_names_go_at_once(invoke: Invoke, tmp_path: Path) -> None:
     assert _lists(tmp_path / "jackfield.toml") == ([], ["demo", "jackfield-system:system"])
 
 
-def test_an_unknown_name_changes_nothing(shell: Shell, tmp_path: Path) -> None:
+def test_an_unknown_name_changes_nothing(invoke: Invoke, tmp_path: Path) -> None:
     """Every unknown name is told with its nearest, and the known one beside them is left alone."""
-    result = shell("plugins", "disable", "demo", "dmo", "sistem")
+    result = invoke("plugins", "disable", "demo", "dmo", "sistem")
     assert result.status == 1
     assert result.out == ""
     assert result.err.splitlines() == [

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+from jackfield._deferred import defer
 from jackfield.client._errors import ConnectError, Refused
 from jackfield.client._exchange import Exchange
 from jackfield.client._place import Place, knock, need_client
@@ -217,11 +218,12 @@ async def _connect(place: Place, token: str | None, transport: str, hear: Hear) 
 
 
 def _client(session: Any, refusals: list[dict[str, Any]]) -> Any:
-    import socketio
+    defer("socketio")  # else it imports what there is for message queues
+    from socketio.async_client import AsyncClient
 
     quiet = logging.getLogger("jackfield.client.socketio")
     quiet.setLevel(logging.CRITICAL + 1)
-    sio = socketio.AsyncClient(
+    sio = AsyncClient(
         reconnection=False,
         handle_sigint=False,
         logger=quiet,
