@@ -69,7 +69,7 @@ def _guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(name="call")
 def _call(shell: Shell, invoke: Invoke, server: Server) -> Call:
-    """Call a function of the shared server, by the address in the configuration; in a process to read standard input."""
+    """Call a function of the shared server, whose address is configured; in a process to read standard input."""
 
     def call(event: str, *arguments: str, stdin: bytes | None = None) -> Result:
         env = {"JACKFIELD_SERVER__PORT": server.url.rpartition(":")[2]}

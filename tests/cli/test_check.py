@@ -116,7 +116,7 @@ def test_two_plugins_that_are_one_are_told(invoke: Invoke, tmp_path: Path) -> No
 
 def test_what_a_server_could_not_listen_with_is_a_fault(invoke: Invoke, unloadable: Hide, closed_port: int) -> None:
     """TLS files, an address of another machine, a log that cannot be written; not that the port is taken."""
-    config = '[server]\nhost = "192.0.2.1"\ntls_certificate = "no.pem"\n[log]\nformat = "json"\n'
+    config = disabled() + '[server]\nhost = "192.0.2.1"\ntls_certificate = "no.pem"\n[log]\nformat = "json"\n'
     result = invoke("check", "--json", path=[unloadable("structlog")], config=config)
     assert result.status == 1
     assert [fault["reason"] for fault in result.json["faults"]] == [
@@ -124,7 +124,7 @@ def test_what_a_server_could_not_listen_with_is_a_fault(invoke: Invoke, unloadab
         "cannot serve TLS: no.pem: No such file or directory (server.tls_certificate)",
         f"cannot listen on 192.0.2.1:{closed_port}: Cannot assign requested address (server.host, server.port)",
     ]
-    result = invoke("check", "--json", config='[server]\nunix = "nowhere/socket"\n')
+    result = invoke("check", "--json", config=disabled() + '[server]\nunix = "nowhere/socket"\n')
     assert [fault["reason"] for fault in result.json["faults"]] == [
         "cannot listen on nowhere/socket: there is no folder nowhere (server.unix)"
     ]
@@ -132,9 +132,7 @@ def test_what_a_server_could_not_listen_with_is_a_fault(invoke: Invoke, unloadab
 
 def test_a_rule_that_matches_nothing_is_told_and_no_fault(invoke: Invoke, closed_port: int) -> None:
     """A mistyped pattern protects nothing; of what is not loaded nobody knows."""
-    rules = """
-[plugins]
-disabled = ["files"]
+    rules = f"""{disabled("demo")}
 [[access.rules]]
 functions = ["api.services.*", "api.servces.*", "api.files.*"]
 deny = true
@@ -155,9 +153,7 @@ calls = 1
 
 def test_what_nobody_may_call_is_told(invoke: Invoke) -> None:
     """Where clients say who they are, functions of which neither author nor operator speaks are closed to all."""
-    config = """
-[plugins]
-disabled = ["files"]
+    config = f"""{disabled("demo", "jwt")}
 [plugins.jwt]
 algorithms = ["HS256"]
 secret = "0123456789abcdef0123456789abcdef"

@@ -10,7 +10,7 @@ import pytest
 from jackfield._configuration import load
 from jackfield._settings import Settings
 from tests.cli.shell import Invoke
-from tests.support.installed import INSTALLED, names
+from tests.support.installed import INSTALLED, disabled, names
 from tests.support.plugins import write_plugin
 
 
@@ -233,5 +233,5 @@ def test_show_says_where_as_json_too(invoke: Invoke, vault: Path, broken: Path) 
 )
 def test_an_unknown_key_inside_a_list_names_the_nearest(invoke: Invoke, vault: Path, table: str, fault: str) -> None:
     """However deep the models of a plugin's settings are."""
-    result = invoke("check", "--json", path=[vault], config=f"[plugins.vault]\n{table}\n")
+    result = invoke("check", "--json", path=[vault], config=f"{disabled()}[plugins.vault]\n{table}\n")
     assert [one["reason"] for one in result.json["faults"]] == [f"plugins.vault.{fault}"]
