@@ -132,6 +132,8 @@ async def _flooding(url: str, connections: int, seconds: float, waiting: int) ->
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
             assert [end for end in ends if not isinstance(end, asyncio.CancelledError)] == []
+            for connection in wires:  # nobody reads what stands before the server's good-bye
+                connection.socket.transport.abort()
 
 
 async def _until(ask: Callable[[], Awaitable[object]], wanted: object) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from jackfield import CallError
+from jackfield_jwt import keyring
 from jackfield_jwt.fetching import FetchFault, fetch
 from jackfield_jwt.keyring import RemoteKeys
 from jackfield_jwt.settings import JwtSettings
@@ -163,8 +164,9 @@ def _keys(issuer: Issuer, **changes: Any) -> RemoteKeys:
     return RemoteKeys(issuer.url, made)
 
 
-async def test_25_old_keys_go_on_while_the_issuer_is_away(issuer: Issuer) -> None:
+async def test_25_old_keys_go_on_while_the_issuer_is_away(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are fetched anew in the background, and what comes wrong changes nothing."""
+    monkeypatch.setattr(keyring, "_FIRST_PAUSE", 0.05)  # doubled by each fault
     keys = _keys(issuer, jwks_lifetime=1)
     await keys.open()
     try:
