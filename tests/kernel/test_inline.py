@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jackfield import Call, CallError, Service, hookimpl
+from jackfield import Call, CallError, Code, FunctionInfo, Service, Value, hookimpl
 from jackfield._pipeline import cannot_suspend
 from jackfield._session import Session
 from jackfield._settings import Limits
@@ -321,6 +321,49 @@ async def test_whatever_a_function_raises_is_answered(waits: bool, error: BaseEx
     while session.running:  # noqa: ASYNC110 - nothing tells of the end, which is a matter of turns of the loop
         await asyncio.sleep(0)
     assert heard == [event, code]
+
+
+@pytest.mark.parametrize("path", ["inline", "inline in an envelope with options", "waiting"])
+async def test_calls_are_measured(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whichever way a call takes; a meter that raises is logged, and others are told all the same."""
+    service = Service("api.test")
+    heard: list[tuple[str, bool, Code | None]] = []
+
+    @service.function
+    async def inline(call: Call, data: bool) -> bool:
+        if data:
+            raise CallError("aborted", "as planned")
+        return data
+
+    @service.function
+    async def waiting(call: Call, data: bool) -> bool:
+        await asyncio.sleep(0)
+        return await inline(call, data)
+
+    class Counter:
+        def started(self, call: Call) -> None:
+            """Nothing is to be done here."""
+
+        def ended(self, call: Call, error: CallError | None) -> None:
+            """Nothing is to be done here."""
+
+        def meter(self, function: FunctionInfo) -> Callable[[float, Code | None], None]:
+            def count(seconds: float, code: Code | None) -> None:
+                heard.append((function.event, 0 <= seconds < 1000, code))
+                raise ValueError("as planned")
+
+            return count
+
+    recorder, session = await _connected(service, jackfield_observe=hookimpl(_observing(Counter())))
+    way, _, more = path.partition(" ")
+    options: dict[str, Value] = {"timeout": 1000} if more else {}
+    for ack, data in ((b"1", False), (b"2", True)):
+        session.receive(["event", {"event": f"api.test.{way}", "data": data, **options}], ack, buffers=False)
+        assert ("error" in await recorder.reply(ack)) is data
+    while session.running:  # noqa: ASYNC110 - nothing tells of the end, which is a matter of turns of the loop
+        await asyncio.sleep(0)
+    assert heard == [(f"api.test.{way}", True, None), (f"api.test.{way}", True, Code.ABORTED)]
+    assert "meter of the observer of plugin test raised ValueError" in caplog.text
 
 
 async def test_calls_start_in_the_order_of_their_arrival() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from time import monotonic
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from jackfield import CallError, Code
+from jackfield._audience import Audience, Reporter
 from jackfield._facade import does_nothing
-from jackfield._invocation import Audience, Reporter
 
 
 class Half:
@@ -22,6 +25,20 @@ class Half:
 
     def ended(self, call: Any, error: Any) -> None:
         self.heard.append(call)
+
+
+class Whole(Half):
+    """Counts calls, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Any] = []
+
+    def meter(self, function: Any) -> Callable[..., None] | None:
+        self.asked.append(function)
+        if function == "odd":
+            raise ValueError("an odd function")
+        return None if function == "other" else lambda *told: self.heard.append(told)
 
 
 class Strange:
@@ -66,13 +83,45 @@ def test_what_does_nothing_is_known(function: Callable[..., Any], expected: bool
 
 
 def test_who_does_nothing_is_not_told() -> None:
-    """And who is not told any more hears nothing."""
-    half, call = Half(), object()
+    """And who is not told any more hears nothing, until it is told again."""
+    half, call = Half(), cast(Any, SimpleNamespace(started=monotonic(), cancelled=False))
     audience = Audience([("half", half)], Reporter(), lambda *_: None)
     assert (len(audience.starting), len(audience.ending)) == (0, 1)
     ending = audience.ending
-    audience.ended(call, None)  # type: ignore[arg-type]
-    audience.tell([])
-    audience.ended(call, None)  # type: ignore[arg-type]
-    assert half.heard == [call]
+    for told in ((), {"half"}):
+        audience.ended(call, None, ())
+        audience.tell(told)
+        audience.ended(call, None, ())
+    assert half.heard == [call, call]
     assert audience.ending is ending
+
+
+@pytest.mark.parametrize(
+    ("error", "cancelled", "code"),
+    [
+        (None, False, None),
+        (CallError("aborted", "as planned"), False, Code.ABORTED),
+        (None, True, Code.CANCELED),
+        (CallError("deadline_exceeded", "as planned"), True, Code.DEADLINE_EXCEEDED),
+    ],
+)
+def test_a_meter_hears_how_long_calls_took_and_how_they_failed(
+    error: CallError | None, cancelled: bool, code: Code | None
+) -> None:
+    """One of a plugin that went out of service hears nothing until that is back, and is not asked for again."""
+    whole = Whole()
+    call = cast(Any, SimpleNamespace(started=monotonic() - 10, cancelled=cancelled))
+    audience = Audience([("whole", whole), ("half", Half())], Reporter(), lambda *_: None)
+    meters = audience.meters(cast(Any, "function"))
+    for told in ({"half"}, {"half", "whole"}):
+        audience.tell(told)
+        audience.ended(call, error, meters)
+    (seconds, heard), seen = whole.heard
+    assert (10 <= seconds < 1000, heard, seen, whole.asked) == (True, code, call, ["function"])
+
+
+def test_functions_without_a_meter_are_not_measured(caplog: pytest.LogCaptureFixture) -> None:
+    """Where an observer has none for them, and where it raises, which the log tells."""
+    audience = Audience([("whole", Whole())], Reporter(), lambda *_: None)
+    assert [list(audience.meters(cast(Any, name))) for name in ("other", "odd")] == [[], []]
+    assert "meter of the observer of plugin whole raised ValueError" in caplog.text

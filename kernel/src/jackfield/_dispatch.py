@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
 from functools import partial
 
+from jackfield._audience import Audience, Reporter
 from jackfield._breaker import Breaker
 from jackfield._bulkhead import Bulkheads
 from jackfield._call import Call, Client, Connection
@@ -22,7 +23,7 @@ from jackfield._frames import Writer
 from jackfield._host import FunctionInfo, Kernel, PluginStats
 from jackfield._identity import Handshake, Principal
 from jackfield._inside import Inside
-from jackfield._invocation import WATCH, Answer, Audience, Invocation, Outcome, Places, Reporter, finish, run_inline
+from jackfield._invocation import WATCH, Answer, Invocation, Outcome, Places, finish, run_inline
 from jackfield._pipeline import Ends, Pipeline, Work
 from jackfield._plugins import Plugin
 from jackfield._progress import Progress
@@ -72,8 +73,7 @@ class Dispatcher:
         self._registry = registry
         self._reporter = Reporter()
         self._reception = Reception(kernel, hooks, limits, self._reporter, closed)
-        self._observers = hooks.observers()
-        self._audience = Audience(self._observers, self._reporter, self._blame)
+        self._audience = Audience(hooks.observers(), self._reporter, self._blame)
         self._bulkheads = Bulkheads(settings.bulkhead)
         in_service = list(plugins)
         self._breakers = {plugin.name: Breaker(plugin, settings.quarantine, self._switched) for plugin in in_service}
@@ -218,7 +218,7 @@ class Dispatcher:
             work = pipeline.work(call, envelope, buffers)
         if pipeline.inline:
             # In a context of its own, as a task would be: what it sets is not seen by the next call.
-            copy_context().run(finish, run_inline(call, work, answer, self._audience))
+            copy_context().run(finish, run_inline(pipeline, call, work, answer, self._audience))
         else:
             self._launch(Invocation(pipeline, call, work, answer, self._audience), places)
 
@@ -269,7 +269,8 @@ class Dispatcher:
         streams = entry.info.kind is not Kind.UNARY
         bulkheads = self._bulkheads.of_function(entry.plugin, event, streams=streams)
         workers, breaker = self._workers[entry.plugin], self._breakers[entry.plugin]
-        return Pipeline(entry, hooks, workers, self.limits, bulkheads, breaker)
+        meters = self._audience.meters(entry.info)
+        return Pipeline(entry, hooks, workers, self.limits, bulkheads, breaker, meters)
 
     def _counted(self, pipeline: Pipeline, call: Call, answer: Answer) -> Answer:
         """Count a call that begins; one of a plugin out of service is a trial, which its answer ends."""
@@ -295,8 +296,7 @@ class Dispatcher:
     def _switched(self, breaker: Breaker) -> None:
         """Open or shut the ways to a plugin; while it is out of service, it watches no calls either."""
         self.shortcuts.switch(breaker.plugin.name)
-        out = {name for name, each in self._breakers.items() if each.shut}
-        self._audience.tell(pair for pair in self._observers if pair[0] not in out)
+        self._audience.tell({name for name, each in self._breakers.items() if not each.shut})
 
     def _launch(self, invocation: Invocation, places: Places) -> None:
         invocation.start(self._running, places)

@@ -18,7 +18,7 @@ import pluggy
 from pydantic import BaseModel
 
 from jackfield._call import Call, Client
-from jackfield._errors import CallError
+from jackfield._errors import CallError, Code
 from jackfield._host import FunctionInfo, Kernel
 from jackfield._identity import Handshake, Principal
 from jackfield._route import AsgiApp, Route
@@ -34,8 +34,16 @@ Proceed: TypeAlias = Callable[[], Awaitable[object]]
 """What `jackfield_call` awaits to let the call go on; it returns what the function returned."""
 
 
+Meter: TypeAlias = Callable[[float, Code | None], None]
+"""Is told of a call that is over: how many seconds it took, and how it failed, if it did."""
+
+
 class Observer(Protocol):
-    """What `jackfield_observe` returns: told of every call, never able to change one."""
+    """What `jackfield_observe` returns: told of every call, never able to change one.
+
+    It may have a third method, `meter(function: FunctionInfo) -> Meter | None`, for what counts and times calls and
+    need not see them: that costs calls least.
+    """
 
     def started(self, call: Call) -> None:
         """A call was found, is allowed, and is about to run."""
@@ -250,9 +258,10 @@ def jackfield_admit(call: Call) -> None:
 def jackfield_observe(kernel: Kernel, settings: Any) -> Observer:
     """Return an object that is told when calls start and end: metrics, logs, traces.
 
-    When: once, right after `jackfield_startup`. An exception quarantines the plugin. The methods of what it returns
-    are called for every call, in the call's own context; be quick. An exception in them is logged, once a second at the
-    most, and changes nothing.
+    When: once, right after `jackfield_startup`. An exception quarantines the plugin. The methods `started` and `ended`
+    of what it returns are called for every call, in the call's own context; be quick. Its method `meter`, if there is
+    one, is called once for each function before it is served; what that returns is called for every call, in any
+    context. An exception in all of these is logged, once a second at the most, and changes nothing.
 
     Args:
         kernel: The kernel that is starting; it may be kept.

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import secrets
 import sys
-import traceback
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Final, TypeAlias
 
+from jackfield._audience import Audience
 from jackfield._bulkhead import Bulkhead
 from jackfield._call import CURRENT, Call, delay
 from jackfield._envelope import CallId
 from jackfield._errors import CallError, Code
-from jackfield._facade import does_nothing
-from jackfield._guard import TimeIsUp
-from jackfield._hooks import Observer
 from jackfield._json import MAX_BUFFERS, Json
 from jackfield._pipeline import Pipeline, Work
 from jackfield._stacks import where
-from jackfield._throttle import Throttle
 
 Places: TypeAlias = "dict[CallId | Call, Invocation]"
 """What is in flight for one client, under the id that it gave the call, or, where it gave none, under the call."""
@@ -35,123 +29,8 @@ Launch: TypeAlias = "Callable[[Invocation, Places], None]"
 WATCH: Final = 1.0
 """Seconds between two looks at what runs: most calls are over long before their time is up, and need no timer."""
 
-log: Final = logging.getLogger("jackfield.calls")
 
-
-class Reporter:
-    """Writes what went wrong inside the server, under an id that the caller is given too."""
-
-    def __init__(self) -> None:
-        self._throttle = Throttle()
-
-    def internal(self, error: BaseException, what: str, call: Call | None = None) -> CallError:
-        """Log an exception and return what its caller may know of it.
-
-        The log gets a line for every error, and the traceback once a second for each place that raises.
-        """
-        error_id = secrets.token_hex(8)
-        place = _last_place(error)
-        full = self._throttle.ready((type(error), place))
-        text = " ".join(str(error).split())[:200]
-        log.error(
-            "%s failed, error_id %s: %s: %s (%s)",
-            what,
-            error_id,
-            type(error).__name__,
-            text,
-            place,
-            exc_info=error if full else None,
-            extra={"error_id": error_id, "call": call},
-        )
-        return CallError(Code.INTERNAL, f"Something went wrong in the server (error {error_id}).", error_id=error_id)
-
-    def overdue(self, event: str, place: str) -> None:
-        """Log that a call did not end in time, once a second for each function."""
-        if self._throttle.ready(("overdue", event)):
-            log.warning("%s did not end in time; it was at %s", event, place)
-
-    def complain(self, error: BaseException, what: str) -> None:
-        """Log an exception that changes nothing for anybody, once a second for each `what`."""
-        if self._throttle.ready(what):
-            log.error("%s raised %s", what, type(error).__name__, exc_info=error)
-
-
-class Audience:
-    """Who hears of calls: the plugins' observers, and the log where a function fails.
-
-    Args:
-        observers: The observers, with their plugins' names.
-        reporter: The log.
-        blame: Told of each call that failed by its function's fault, how, and by which exception.
-
-    Attributes:
-        starting: What is told of the start of a call, with its plugin; the same list all the time.
-        ending: What is told of its end, likewise.
-    """
-
-    def __init__(
-        self,
-        observers: Iterable[tuple[str, Observer]],
-        reporter: Reporter,
-        blame: Callable[[Call, str, BaseException | None], None],
-    ) -> None:
-        self.starting: list[tuple[str, Callable[[Call], None]]] = []
-        self.ending: list[tuple[str, Callable[[Call, CallError | None], None]]] = []
-        self.tell(observers)
-        self._reporter = reporter
-        self._blame = blame
-
-    def tell(self, observers: Iterable[tuple[str, Observer]]) -> None:
-        """Tell these from now on, and nobody else."""
-        found = list(observers)
-        self.starting[:] = [(plugin, each.started) for plugin, each in found if not does_nothing(each.started)]
-        self.ending[:] = [(plugin, each.ended) for plugin, each in found if not does_nothing(each.ended)]
-
-    def started(self, call: Call) -> None:
-        """Tell the observers that a call is about to run."""
-        for plugin, started in self.starting:
-            try:
-                started(call)
-            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call goes on
-                self._reporter.complain(error, f"started of the observer of plugin {plugin}")
-
-    def ended(self, call: Call, told: CallError | None) -> None:
-        """Tell the observers that a call is over, and which error its caller got."""
-        for plugin, ended in self.ending:
-            try:
-                ended(call, told)
-            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call goes on
-                self.not_heard(plugin, error)
-
-    def not_heard(self, plugin: str, error: BaseException) -> None:
-        """Log what an observer raised when it was told of the end of a call."""
-        self._reporter.complain(error, f"ended of the observer of plugin {plugin}")
-
-    def failed(self, call: Call, error: BaseException) -> CallError:
-        """Return what the caller is told of an exception, and log it if it is the function's fault."""
-        if isinstance(error, CallError):
-            return error
-        if call.cancelled and isinstance(error, asyncio.CancelledError):
-            return CallError(Code.CANCELED, "The call was cancelled.")
-        told = self._reporter.internal(error, call.event, call)
-        self._blame(call, f"{type(error).__name__} in {call.event} ({_last_place(error)})", error)
-        return told
-
-    def expired(self, call: Call, place: str) -> None:
-        """Take note of a call that had all the time that its function gets, and did not end."""
-        self._reporter.overdue(call.event, place)
-        self._blame(call, f"{call.event} did not end in time; it was at {place}", None)
-
-
-def _last_place(error: BaseException) -> str:
-    """Return the file and the line that raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, TimeIsUp):
-        del frames[-1:]  # that is who raised it in the middle of the function
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?:0"
-
-
-async def run_inline(call: Call, work: Work, answer: Answer, audience: Audience) -> None:
+async def run_inline(pipeline: Pipeline, call: Call, work: Work, answer: Answer, audience: Audience) -> None:
     """Run a call of a function that never suspends, from its start to its end; the arguments are those of `Invocation`.
 
     This does not suspend either, so that `finish` can run it, without a task and without a timer.
@@ -165,8 +44,8 @@ async def run_inline(call: Call, work: Work, answer: Answer, audience: Audience)
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
         outcome = audience.failed(call, error)
     answer(outcome)
-    if audience.ending:
-        audience.ended(call, outcome if isinstance(outcome, CallError) else None)
+    if audience.ending or pipeline.meters:
+        audience.ended(call, outcome if isinstance(outcome, CallError) else None, pipeline.meters)
     del outcome  # its traceback holds this frame, and with it the call's data
 
 
@@ -319,8 +198,8 @@ class Invocation:
             self._settle(outcome)
         finally:
             self._end()
-            if audience.ending:
-                audience.ended(self.call, self._told)
+            if audience.ending or self.pipeline.meters:
+                audience.ended(self.call, self._told, self.pipeline.meters)
             self._told = outcome = None  # the traceback of an error holds this call's frames, and with them its data
 
     def _settle(self, outcome: Outcome) -> None:
@@ -339,10 +218,14 @@ class Invocation:
         self._places.pop(self._key, None)
 
 
-def sendable(result: Json) -> Outcome:
-    """Return the result, or, where clients would refuse it, the error that says so."""
+def sendable(result: Json) -> Json:
+    """Return the result.
+
+    Raises:
+        CallError: Clients would refuse it.
+    """
     if len(result.buffers) > MAX_BUFFERS:
-        return CallError(
+        raise CallError(
             Code.RESOURCE_EXHAUSTED,
             f"The result holds {len(result.buffers)} Buffers; clients take {MAX_BUFFERS} in one reply.",
         )

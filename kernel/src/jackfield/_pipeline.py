@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from jackfield import _codec
 from jackfield._access import Access
+from jackfield._audience import Meters
 from jackfield._breaker import Breaker
 from jackfield._bulkhead import Bulkhead
 from jackfield._call import Call, delay
@@ -76,6 +77,7 @@ class Pipeline:
         limits: The limits of the protocol.
         bulkheads: Where its calls take a place each.
         breaker: What counts its plugin's faults.
+        meters: What measures its calls.
 
     Attributes:
         info: The function as others see it.
@@ -93,6 +95,7 @@ class Pipeline:
         open: Whether nobody is asked.
         bulkheads: Where a call that suspends takes a place first, in this order.
         breaker: What stands between callers and its plugin.
+        meters: What measures its calls.
         serve: Runs a call whose envelope has no options. It takes what the function is given as its call, the data, and
             whether the client's message held Buffers.
     """
@@ -105,8 +108,10 @@ class Pipeline:
         limits: Limits,
         bulkheads: tuple[Bulkhead, ...],
         breaker: Breaker,
+        meters: Meters,
     ) -> None:
         self.info = entry.info
+        self.meters = meters
         self.access: Access | None = entry.access
         self.bulkheads = bulkheads
         self.breaker = breaker

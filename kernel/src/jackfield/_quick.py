@@ -12,11 +12,12 @@ from typing import Final, Protocol, TypeAlias
 
 from pydantic import ValidationError
 
+from jackfield._audience import Audience
 from jackfield._call import CURRENT, Call, Client, Connection, Scope
 from jackfield._envelope import Envelope, error_reply, reply
 from jackfield._errors import CallError
 from jackfield._identity import Principal
-from jackfield._invocation import Audience, Invocation, Launch, Outcome, Places, finish, run_inline, sendable
+from jackfield._invocation import Invocation, Launch, Outcome, Places, finish, run_inline, sendable
 from jackfield._json import Value
 from jackfield._pipeline import Pipeline
 
@@ -145,7 +146,7 @@ def _make_launched(pipeline: Pipeline, seconds: float, scope: Scope, audience: A
         call = Call(envelope, client.principal, client, now, now + seconds, scope)
         work = partial(serve, call, data, buffers)
         if pipeline.inline:
-            copy_context().run(finish, run_inline(call, work, answer, audience))
+            copy_context().run(finish, run_inline(pipeline, call, work, answer, audience))
         else:
             launch(Invocation(pipeline, call, work, answer, audience), who.running)
 
@@ -158,7 +159,7 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
     if not pipeline.quick or take is None:
         return None
     envelope = Envelope(pipeline.info.event)
-    admitters, starting, ending = pipeline.admitters, audience.starting, audience.ending
+    admitters, meters, starting, ending = pipeline.admitters, pipeline.meters, audience.starting, audience.ending
     result_of = _make_runner()
 
     def run(who: Caller, ack: bytes, data: Value, buffers: bool) -> None:
@@ -168,7 +169,7 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
         call = Call(envelope, client.principal, client, now, now + seconds, scope)
         context = copy_context()
         text: bytes | None = None
-        outcome: Outcome | None
+        told: CallError | None = None
         if starting:
             context.run(audience.started, call)
         try:
@@ -180,20 +181,25 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
                 argument = validate(data, buffers)
             result = context.run(result_of, (call, handler(call, argument)))
             text = glance(result)
-            outcome = sendable(dump(result)) if text is None else None
+            if text is None:
+                packed = sendable(dump(result))
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; sys.exit() must not end the server
-            outcome = audience.failed(call, error)
+            told = audience.failed(call, error)
             result_of = _make_runner()  # an exception ends the other one
         if text is not None:
             who.connection.acknowledge(ack, b'{"data":' + text + b"}")
-        elif outcome is not None:
-            answer = error_reply(outcome, None) if isinstance(outcome, CallError) else reply(outcome, None)
+        else:
+            answer = reply(packed, None) if told is None else error_reply(told, None)
             who.connection.acknowledge(ack, answer.text, answer.buffers)
-        for plugin, ended in ending:  # as `audience.ended` does it
-            try:
-                context.run(ended, call, outcome if isinstance(outcome, CallError) else None)
-            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
-                audience.not_heard(plugin, error)
+        if ending:
+            context.run(audience.ended, call, told, meters)
+        elif meters:  # as `audience.ended` does it
+            took = monotonic() - now
+            for plugin, meter in meters:
+                try:
+                    meter(took, None if told is None else told.code)
+                except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
+                    audience.unmeasured(plugin, error)
 
     return run
 

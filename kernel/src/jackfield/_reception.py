@@ -9,12 +9,12 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
 from jackfield import _limited
+from jackfield._audience import Reporter
 from jackfield._call import Client
 from jackfield._errors import CallError, Code
 from jackfield._facade import Hooks
 from jackfield._host import Kernel
 from jackfield._identity import Handshake, Principal
-from jackfield._invocation import Reporter
 from jackfield._settings import Limits
 
 _RECONNECT_MS: Final = (500, 5000)

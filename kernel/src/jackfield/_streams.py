@@ -7,6 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
+from jackfield._audience import Audience
 from jackfield._call import Call, Connection
 from jackfield._channel import Inlet, Outlet
 from jackfield._contract import Kind
@@ -14,7 +15,7 @@ from jackfield._envelope import CallId, Envelope
 from jackfield._errors import CallError, Code
 from jackfield._flow import Pool
 from jackfield._frames import Cancel, End, Failure, FrameError, Grant, Item, Writer, read
-from jackfield._invocation import Answer, Audience, Invocation, Outcome, Places
+from jackfield._invocation import Answer, Invocation, Outcome, Places
 from jackfield._json import Json, Value
 from jackfield._pipeline import Pipeline, Work
 from jackfield._settings import Limits

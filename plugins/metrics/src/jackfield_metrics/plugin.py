@@ -10,7 +10,7 @@ from jackfield_metrics.exposition import Exposition
 from jackfield_metrics.figures import Meter
 from jackfield_metrics.handlers import METERS, service
 from jackfield_metrics.messages import MetricsSettings
-from jackfield_metrics.tallies import Several, Tallies
+from jackfield_metrics.tallies import Tallies
 
 if TYPE_CHECKING:
     from jackfield_metrics.traces import Traces
@@ -40,21 +40,19 @@ def jackfield_services() -> list[Service]:
 @hookimpl
 async def jackfield_startup(kernel: Kernel, settings: MetricsSettings) -> None:
     """Begin to count."""
-    METERS[kernel] = Meter(kernel, Tallies(kernel, settings.buckets) if settings.calls else None)
+    METERS[kernel] = Meter(kernel, Tallies(settings.buckets) if settings.calls else None)
 
 
 @hookimpl
 def jackfield_observe(kernel: Kernel, settings: MetricsSettings) -> Observer:
     """Return what counts calls, what traces them, or both."""
-    found: list[Observer] = []
-    if (tallies := METERS[kernel].tallies) is not None:
-        found.append(tallies)
-    if settings.traces:
-        from jackfield_metrics.traces import Traces  # noqa: PLC0415 - OpenTelemetry may not be installed
+    tallies = METERS[kernel].tallies
+    if tallies is not None and not settings.traces:
+        return tallies
+    from jackfield_metrics.traces import Traces  # noqa: PLC0415 - OpenTelemetry may not be installed
 
-        _TRACES[kernel] = traces = Traces(kernel.version)
-        found.append(traces)
-    return found[0] if len(found) == 1 else Several(found)
+    _TRACES[kernel] = traces = Traces(kernel.version, tallies)
+    return traces
 
 
 @hookimpl

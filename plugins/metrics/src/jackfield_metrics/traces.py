@@ -6,7 +6,7 @@ The names are those of the semantic conventions for RPC. They stand here, becaus
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from importlib.metadata import entry_points
 from typing import Any, Final
@@ -18,7 +18,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from jackfield import Call, CallError, Code
+from jackfield import Call, CallError, Code, FunctionInfo
+from jackfield_metrics.tallies import Tallies
 
 SYSTEM: Final = "rpc.system.name"
 METHOD: Final = "rpc.method"
@@ -44,12 +45,14 @@ class Traces:
 
     Args:
         version: The version of the server.
+        tallies: What counts calls beside that, if they are counted.
 
     Raises:
         TracesError: The variables `OTEL_…` name what is not installed.
     """
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, tallies: Tallies | None = None) -> None:
+        self._tallies = tallies
         self._provider = _provider()
         self._tracer = trace.get_tracer("jackfield", version)
         self._propagator = TraceContextTextMapPropagator()
@@ -82,6 +85,10 @@ class Traces:
             if code in _SERVERS_FAULT:
                 span.set_status(StatusCode.ERROR, code.value)
         span.end()
+
+    def meter(self, function: FunctionInfo) -> Callable[[float, Code | None], None] | None:
+        """Return what counts the calls of a function, if they are counted."""
+        return None if self._tallies is None else self._tallies.meter(function)
 
     def close(self) -> None:
         """Send what has not been sent yet; it takes as long as the exporter does."""
