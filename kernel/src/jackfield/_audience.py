@@ -105,7 +105,7 @@ class Audience:
             try:
                 meter = ask and ask(function)
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the function is served
-                self.unmeasured(plugin, error)
+                self.complain("meter", plugin, error)
             else:
                 if meter is not None:
                     found.append((plugin, meter))
@@ -115,30 +115,26 @@ class Audience:
 
     def started(self, call: Call) -> None:
         """Tell the observers that a call is about to run."""
-        for plugin, started in self.starting:
-            try:
-                started(call)
-            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call goes on
-                self._reporter.complain(error, f"started of the observer of plugin {plugin}")
+        self._tell("started", self.starting, call)
 
     def ended(self, call: Call, told: CallError | None, meters: Meters) -> None:
         """Tell the observers that a call is over, and which error its caller got."""
-        seconds = monotonic() - call.started
-        code = told.code if told is not None else Code.CANCELED if call.cancelled else None
-        for plugin, meter in meters:
-            try:
-                meter(seconds, code)
-            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
-                self.unmeasured(plugin, error)
-        for plugin, ended in self.ending:
-            try:
-                ended(call, told)
-            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
-                self._reporter.complain(error, f"ended of the observer of plugin {plugin}")
+        if meters:
+            code = told.code if told is not None else Code.CANCELED if call.cancelled else None
+            self._tell("meter", meters, monotonic() - call.started, code)
+        if self.ending:
+            self._tell("ended", self.ending, call, told)
 
-    def unmeasured(self, plugin: str, error: BaseException) -> None:
-        """Log what a meter raised."""
-        self._reporter.complain(error, f"meter of the observer of plugin {plugin}")
+    def complain(self, method: str, plugin: str, error: BaseException) -> None:
+        """Log what a method of a plugin's observer has raised; the call goes on, or was answered."""
+        self._reporter.complain(error, f"{method} of the observer of plugin {plugin}")
+
+    def _tell(self, method: str, observers: Iterable[tuple[str, Callable[..., None]]], *told: object) -> None:
+        for plugin, tell in observers:
+            try:
+                tell(*told)
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
+                self.complain(method, plugin, error)
 
     def failed(self, call: Call, error: BaseException) -> CallError:
         """Return what the caller is told of an exception, and log it if it is the function's fault."""

@@ -262,7 +262,8 @@ def _authorizer(ask: Implementation) -> Callable[[Principal | None, FunctionInfo
 
 
 def _admitter(ask: Implementation) -> Callable[[Call], None]:
-    return lambda call: ask(call=call)
+    # The one argument of what every call passes need not be found by its name.
+    return ask.function if ask.argnames == ("call",) else lambda call: ask(call=call)
 
 
 def _wrapper(ask: Implementation) -> Callable[[Call, Proceed], Any]:

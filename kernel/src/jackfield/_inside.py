@@ -55,15 +55,14 @@ class Inside:
 
     Args:
         exchange: The dispatcher.
+
+    Attributes:
+        kernel: The kernel that serves the calls.
     """
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-
-    @property
-    def kernel(self) -> Kernel:
-        """The kernel that serves the calls."""
-        return self._exchange.kernel
+        self.kernel = exchange.kernel
 
     async def invoke(
         self, outer: Call | None, event: str, data: object, items: Items | None, timeout: float | None

@@ -191,15 +191,18 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
         else:
             answer = reply(packed, None) if told is None else error_reply(told, None)
             who.connection.acknowledge(ack, answer.text, answer.buffers)
-        if ending:
-            context.run(audience.ended, call, told, meters)
-        elif meters:  # as `audience.ended` does it
+        if meters:  # as `audience.ended` does it
             took = monotonic() - now
             for plugin, meter in meters:
                 try:
                     meter(took, None if told is None else told.code)
                 except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
-                    audience.unmeasured(plugin, error)
+                    audience.complain("meter", plugin, error)
+        for plugin, ended in ending:
+            try:
+                context.run(ended, call, told)
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
+                audience.complain("ended", plugin, error)
 
     return run
 

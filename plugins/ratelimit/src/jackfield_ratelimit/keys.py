@@ -44,8 +44,9 @@ def plugin_of(call: Call) -> str:
 
 
 def _principal(call: Call) -> Hashable:
-    if call.principal is not None:
-        return call.principal.id
+    principal = call.principal
+    if principal is not None:
+        return principal.id
     return (_address(call),)  # a tuple, which is no principal's id
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from fnmatch import fnmatchcase
 from time import monotonic
 from typing import Final, NoReturn, TypeAlias
@@ -52,7 +52,8 @@ class Limit:
         return any(fnmatchcase(event, pattern) for pattern in self.rule.functions)
 
 
-_Check: TypeAlias = tuple[Limit, KeyOf]
+_Check: TypeAlias = tuple[Limit, KeyOf, Callable[[Hashable, float], float]]
+"""A rule that names a function, with what every call of that needs of it."""
 
 
 class Limiter:
@@ -84,13 +85,13 @@ class Limiter:
         if principal is not None and not self._exempt.isdisjoint(principal.scopes):
             return
         now = monotonic()
-        for limit, key_of in checks:
-            if limit.buckets.take(key_of(call), now):
+        for limit, key_of, take in checks:
+            if take(key_of(call), now):
                 self._refuse(call, checks, limit, now)
 
     def _find(self, known: dict[str, tuple[_Check, ...]], call: Call) -> tuple[_Check, ...]:
         known[call.event] = checks = tuple(
-            (limit, key_for(limit.rule.per, call))
+            (limit, key_for(limit.rule.per, call), limit.buckets.take)
             for limit in self._limits
             if limit.names(call.event) and (limit.rule.inside or known is self._of_clients)
         )
@@ -98,11 +99,11 @@ class Limiter:
 
     def _refuse(self, call: Call, checks: tuple[_Check, ...], empty: Limit, now: float) -> NoReturn:
         """Give back what was taken before the empty bucket, and tell of the one that is filled last."""
-        for limit, key_of in checks:
+        for limit, key_of, _ in checks:
             if limit is empty:
                 break
             limit.buckets.give_back(key_of(call))
         wait, last = max(
-            ((limit.buckets.wait(key_of(call), now), limit) for limit, key_of in checks), key=lambda pair: pair[0]
+            ((limit.buckets.wait(key_of(call), now), limit) for limit, key_of, _ in checks), key=lambda pair: pair[0]
         )
         raise CallError(Code.RESOURCE_EXHAUSTED, last.message, retry_after=math.ceil(wait * 1000))
