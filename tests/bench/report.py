@@ -1,12 +1,12 @@
 """Tables of results: as text, and in docs/performance.md, which `python -m tests.bench.report [FILE]` writes anew.
 
-FILE is what `python -m tests.bench` wrote; it becomes docs/performance.json, from which everything is made.
+FILE is what `python -m tests.bench` wrote. Its measures come into docs/performance.json, from which everything is made,
+and in the place of all that is there if it has all of them.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -259,7 +259,7 @@ def _aligned(rows: Table) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Write the document and the plot anew, from new results if a file is named."""
     if arguments:
-        shutil.copyfile(Path(arguments[0]), RESULTS)
+        Results.read(Path(arguments[0])).into(Results.read(RESULTS)).write(RESULTS)
     results = Results.read(RESULTS)
     DOCUMENT.write_text(renewed(DOCUMENT.read_text(encoding="utf-8"), results), encoding="utf-8")
     PLOT.write_text(plot.svg(results), encoding="utf-8")

@@ -22,7 +22,7 @@ class Sample:
         measure: Which table it belongs to, such as `unary`.
         case: Which row of it, such as `16 × 8`.
         target: The server.
-        round: In which round, from 0.
+        round: When: samples of one time have the same number, which grows from round to round.
         figures: What came out.
         against: The case that other servers are compared by, where they have not this one.
     """
@@ -87,6 +87,11 @@ class Results:
         lines = ",\n".join(f"  {json.dumps(_rounded(asdict(sample)))}" for sample in self.samples)
         head = json.dumps({"meta": self.meta, "titles": self.titles}, indent=1)[:-2]
         path.write_text(f'{head},\n "samples": [\n{lines}\n ]\n}}\n', encoding="utf-8")
+
+    def into(self, others: Results) -> Results:
+        """Return these with those measures of others that are not among them; the setup is theirs, if there are any."""
+        kept = [sample for sample in others.samples if sample.measure not in self.measures()]
+        return Results(others.meta, others.titles, kept + self.samples) if kept else self
 
     @property
     def errors(self) -> int:

@@ -18,7 +18,7 @@ from tests.bench.flows import Outgoing, Upload
 from tests.bench.frames import Dialect, Request, bare
 from tests.bench.generator import BenchError, Load
 from tests.bench.material import padded
-from tests.bench.measures import MEASURES, Bench, Sizes
+from tests.bench.measures import MEASURES, OPERATORS, Bench, Sizes
 from tests.bench.results import Results, Sample
 from tests.bench.servers import Target, running
 from tests.bench.targets import ASGI, NODE, OURS, PYTHON, ROOT, missing_for_node, ours, peers
@@ -51,7 +51,7 @@ CASES = {
     "broadcast": ["3 subscribers"],
     "startup": ["2 plugins", "no plugins"],
     "functions": ["3 functions, 3 called"],
-    "operators": ["nothing", "nothing, suspends once", "metrics", "metrics, suspends once"],
+    "operators": [case + how for case in OPERATORS for how in ("", ", suspends once")],
     "designs": DESIGNS,
 }
 
@@ -231,6 +231,19 @@ def test_a_case_of_its_own_is_compared_with_the_usual_one() -> None:
 
     assert found is not None
     assert found.median == 0.5
+
+
+def test_a_measure_taken_by_itself_takes_the_place_of_the_older_one() -> None:
+    """The others stay, with their setup; nothing stays of a run that is left with none."""
+    older = made_up(sample(OURS, 1.0), replace(sample(OURS, 2.0), measure="operators"))
+    newer = Results({"rounds": 9}, {OURS: "new"}, [replace(sample(OURS, 3.0), measure="operators")])
+    whole = Results({"rounds": 9}, {OURS: "new"}, [*newer.samples, sample(OURS, 4.0)])
+
+    found = newer.into(older)
+
+    assert (found.meta, found.titles) == (older.meta, older.titles)
+    assert found.samples == [older.samples[0], newer.samples[0]]
+    assert whole.into(older) == whole
 
 
 def test_a_ratio_below_its_floor_is_named() -> None:

@@ -103,12 +103,10 @@ class Audience:
         for plugin, observer in self._observers:
             ask: Callable[[FunctionInfo], Meter | None] | None = getattr(observer, "meter", None)
             try:
-                meter = ask and ask(function)
+                if ask is not None and (meter := ask(function)) is not None:
+                    found.append((plugin, meter))
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the function is served
                 self.complain("meter", plugin, error)
-            else:
-                if meter is not None:
-                    found.append((plugin, meter))
         told = found[:]
         self._meters.append((told, found))
         return told
