@@ -17,7 +17,7 @@ import click
 
 from tests.bench import environment, goals, report, targets
 from tests.bench.generator import BenchError
-from tests.bench.measures import MEASURES, TURNS, Bench, Measure, Row, Sizes, find_peaks
+from tests.bench.measures import MEASURES, Bench, Measure, Row, Sizes, find_peaks
 from tests.bench.results import Results, Sample
 from tests.bench.servers import Target, can_pin
 from tests.bench.targets import say
@@ -107,9 +107,8 @@ def measure(
                     if not chosen.fits(target):
                         continue
                     began = time.monotonic()
-                    for row in _taken(chosen, bench, target):
-                        turn = number * TURNS + row.turn
-                        results.samples.append(Sample(name, row.case, target.name, turn, row.figures, row.against))
+                    for case, figures, against in _taken(chosen, bench, target):
+                        results.samples.append(Sample(name, case, target.name, number, figures, against))
                     say(f"{name:<12} round {number + 1}/{rounds}  {target.title:<26} {time.monotonic() - began:5.1f} s")
                 if output:
                     results.write(output)

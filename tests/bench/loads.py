@@ -122,6 +122,17 @@ async def closed(
     return {**_calls(server, load, latencies, window), **window.shares()}
 
 
+async def side_by_side(
+    servers: Sequence[Running], requests: Sequence[Request], connections: int, warm: float, seconds: float
+) -> list[Figures]:
+    """Put the same load on several servers at the same time, and return the figures of each.
+
+    They share the core, so that whatever else the machine does meets all alike: what their calls cost can be
+    compared far more closely than one after the other.
+    """
+    return await asyncio.gather(*(closed(server, requests, connections, warm, seconds) for server in servers))
+
+
 async def fixed_rate(
     server: Running, request: Request, connections: int, rate: float, warm: float, seconds: float
 ) -> Figures:

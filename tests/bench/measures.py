@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,8 +42,6 @@ PIECE: Final = 256 * KIB
 BLOCKS: Final = 16
 """Buffers that may be on their way, in either direction: the credit that jackfield opens a stream with."""
 WARM: Final = 0.5
-TURNS: Final = 5
-"""Into so many short ones a load is divided where several servers are up at once, and take turns."""
 ONE: Final[Shape] = (1, 1)
 """One call after another; where a call takes long, more of them would only wait for one another."""
 
@@ -111,13 +109,11 @@ class Row(NamedTuple):
         case: What the load was.
         figures: What came out.
         against: The case that it is compared with, if that is another.
-        turn: Which of the turns in this round it is, where there are several.
     """
 
     case: str
     figures: Figures
     against: str | None = None
-    turn: int = 0
 
 
 Rows = Iterator[Row]
@@ -309,28 +305,25 @@ def _designs(bench: Bench, target: Target) -> Rows:
                 yield Row(f"{title}, {lines} lines", figures, against=usual)
 
 
-_LIMITED: Final = {"JACKFIELD_PLUGINS__RATELIMIT__RULES": '[{"per": "connection", "rate": 100000}]'}
+OPERATORS: Final[dict[str, tuple[str, ...]]] = {"nothing": (), "metrics": ("metrics",), "ratelimit": ("ratelimit",)}
+"""The plugins that are switched on; the first case is what the others are held against."""
+_LIMITED: Final = '[plugins.ratelimit]\nrules = [{ per = "connection", rate = 100_000 }]\n'
 """A limit that every call is held to, and none comes near."""
-OPERATORS: Final[dict[str, dict[str, str]]] = {
-    "nothing": with_only(),
-    "metrics": with_only("metrics"),
-    "ratelimit": {**with_only("ratelimit"), **_LIMITED},
-}
-"""What is switched on; the first is what the others are held against."""
 
 
 def _operators(bench: Bench, target: Target) -> Rows:
     sizes, (usual, *_) = bench.sizes, OPERATORS
-    short = replace(bench, sizes=replace(sizes, seconds=sizes.seconds / TURNS, warm=sizes.warm / TURNS))
-    functions = {"": "echo", ", suspends once": "echo_once"}
+    connections, window = sizes.shapes[0]
+    config = bench.folder / "operators.toml"
+    config.write_text(_LIMITED, encoding="utf-8")
+    envs = [{**with_only(*plugins), "JACKFIELD_CONFIG": str(config)} for plugins in OPERATORS.values()]
     with ExitStack() as stack:
-        servers = {case: stack.enter_context(bench.serve(target, env=env)) for case, env in OPERATORS.items()}
-        # What is compared is measured at nearly the same time, so that whatever else the machine does meets all alike.
-        for turn in range(TURNS):
-            for suffix, function in functions.items():
-                for case in list(servers)[:: -1 if turn % 2 else 1]:
-                    figures = short.calls(servers[case], sizes.shapes[0], function)
-                    yield Row(case + suffix, figures, usual + suffix, turn)
+        servers = [stack.enter_context(bench.serve(target, env=env)) for env in envs]
+        for suffix, function in (("", "echo"), (", suspends once", "echo_once")):
+            requests = [text_request(target.dialect, function, TEXT)] * (connections * window)
+            found = run(loads.side_by_side(servers, requests, connections, sizes.warm, sizes.seconds))
+            for case, figures in zip(OPERATORS, found, strict=True):
+                yield Row(case + suffix, figures, against=usual + suffix)
 
 
 def _everybody(target: Target) -> bool:

@@ -22,7 +22,7 @@ class Sample:
         measure: Which table it belongs to, such as `unary`.
         case: Which row of it, such as `16 × 8`.
         target: The server.
-        round: When: samples of one time have the same number, which grows from round to round.
+        round: In which round, from 0.
         figures: What came out.
         against: The case that other servers are compared by, where they have not this one.
     """

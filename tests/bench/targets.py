@@ -83,8 +83,9 @@ def without(*plugins: str) -> dict[str, str]:
 
 
 def with_only(*plugins: str) -> dict[str, str]:
-    """Return the variables for jackfield with these of the plugins for operators, and with all others."""
-    return without(*(name for name in _FOR_OPERATORS if name not in plugins))
+    """Return the variables for jackfield that must have these of the plugins for operators, with all others."""
+    others = without(*(name for name in _FOR_OPERATORS if name not in plugins))
+    return {**others, "JACKFIELD_PLUGINS__REQUIRED": json.dumps(plugins)}
 
 
 def missing_for_node() -> str | None:

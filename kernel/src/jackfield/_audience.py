@@ -119,7 +119,11 @@ class Audience:
         """Tell the observers that a call is over, and which error its caller got."""
         if meters:
             code = told.code if told is not None else Code.CANCELED if call.cancelled else None
-            self._tell("meter", meters, monotonic() - call.started, code)
+            for plugin, meter in meters:
+                try:
+                    meter(monotonic() - call.started, code)
+                except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
+                    self.complain("meter", plugin, error)
         if self.ending:
             self._tell("ended", self.ending, call, told)
 

@@ -269,8 +269,7 @@ class Dispatcher:
         streams = entry.info.kind is not Kind.UNARY
         bulkheads = self._bulkheads.of_function(entry.plugin, event, streams=streams)
         workers, breaker = self._workers[entry.plugin], self._breakers[entry.plugin]
-        meters = self._audience.meters(entry.info)
-        return Pipeline(entry, hooks, workers, self.limits, bulkheads, breaker, meters)
+        return Pipeline(entry, hooks, workers, self.limits, bulkheads, breaker, self._audience.meters(entry.info))
 
     def _counted(self, pipeline: Pipeline, call: Call, answer: Answer) -> Answer:
         """Count a call that begins; one of a plugin out of service is a trial, which its answer ends."""

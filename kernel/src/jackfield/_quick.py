@@ -192,10 +192,9 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
             answer = reply(packed, None) if told is None else error_reply(told, None)
             who.connection.acknowledge(ack, answer.text, answer.buffers)
         if meters:  # as `audience.ended` does it
-            took = monotonic() - now
             for plugin, meter in meters:
                 try:
-                    meter(took, None if told is None else told.code)
+                    meter(monotonic() - now, None if told is None else told.code)
                 except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
                     audience.complain("meter", plugin, error)
         for plugin, ended in ending:
