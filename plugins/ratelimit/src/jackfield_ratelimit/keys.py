@@ -47,7 +47,10 @@ def _principal(call: Call) -> Hashable:
     principal = call.principal
     if principal is not None:
         return principal.id
-    return (_address(call),)  # a tuple, which is no principal's id
+    client = call.client
+    if client is None or ":" in client.address:
+        return (_address(call),)
+    return (client.address,)  # a tuple, which is no principal's id
 
 
 def _connection(call: Call) -> Hashable:
