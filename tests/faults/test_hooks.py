@@ -29,7 +29,7 @@ MODES = "import asyncio, sys\n\n" + "".join(f"def {mode}():\n    {code}\n\n" for
 FAULTY = (
     MODES
     + """
-from jackfield import Call, Service, hookimpl
+from jackfield import Call, Observer, Service, hookimpl
 
 service = Service("api.faulty")
 modes = {}
@@ -67,7 +67,7 @@ async def jackfield_call(call, proceed):
         misbehave("call")
     return await proceed()
 
-class Observer:
+class Watcher(Observer):
     def started(self, call):
         misbehave("started")
 
@@ -76,7 +76,7 @@ class Observer:
 
 @hookimpl
 def jackfield_observe():
-    return Observer()
+    return Watcher()
 
 @hookimpl(tryfirst=True)
 async def jackfield_connect():

@@ -585,7 +585,7 @@ STARTS = [
             pass
         """,
         "PluginError",
-        "jackfield_observe must return an object with the methods started and ended, not None",
+        "jackfield_observe must return a jackfield.Observer, not None",
     ),
 ]
 

@@ -28,7 +28,7 @@ GATE = """
     import gc
     from collections import Counter
 
-    from jackfield import Call, CallError, Principal, Service, hookimpl
+    from jackfield import Call, CallError, Observer, Principal, Service, hookimpl
 
     service = Service("api.gate")
     seen = Counter()
@@ -60,7 +60,7 @@ GATE = """
     async def answers(call: Call) -> list[list[str]]:
         return told
 
-    class Watcher:
+    class Watcher(Observer):
         def started(self, call):
             if call.event not in ("api.gate.look", "api.gate.answers"):
                 seen["calls"] += 1

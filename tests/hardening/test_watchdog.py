@@ -30,7 +30,7 @@ BLOCKING = """
     import time
     from functools import partial
 
-    from jackfield import Call, Service, hookimpl
+    from jackfield import Call, Observer, Service, hookimpl
     from parcel.helpers import nap
 
     service = Service("api.block")
@@ -121,7 +121,7 @@ BLOCKING = """
     async def expression(call: Call) -> bool:
         return bool(re.match("(a|a)+$", "a" * 40 + "b"))  # expression
 
-    class Observer:
+    class Watcher(Observer):
         def started(self, call: Call) -> None:
             if "observer" in planned and call.event == "api.neighbour.hello":
                 planned.remove("observer")
@@ -132,7 +132,7 @@ BLOCKING = """
 
     @hookimpl
     def jackfield_observe():
-        return Observer()
+        return Watcher()
 
     @hookimpl
     def jackfield_admit(call):
@@ -231,7 +231,7 @@ async def test_35_a_function_that_blocks_is_named(
 
 @pytest.mark.parametrize(
     ("hook", "what"),
-    [("connect", "jackfield_connect"), ("admit", "jackfield_admit"), ("observer", "Observer.started")],
+    [("connect", "jackfield_connect"), ("admit", "jackfield_admit"), ("observer", "Watcher.started")],
 )
 async def test_35_a_hook_that_blocks_is_named(
     server: Server, client: Client, place: Place, hook: str, what: str

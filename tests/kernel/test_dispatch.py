@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jackfield import Call, CallError, Client, Principal, Service, hookimpl
+from jackfield import Call, CallError, Client, Observer, Principal, Service, hookimpl
 from jackfield._dispatch import Dispatcher
 from jackfield._session import Session
 from jackfield._settings import Limits
@@ -219,7 +219,7 @@ async def test_hooks_of_calls_run_in_order_and_see_the_outcome() -> None:
     def jackfield_admit(call: Call) -> None:
         heard.append("admit")
 
-    class Watcher:
+    class Watcher(Observer):
         def started(self, call: Call) -> None:
             heard.append("started")
 
@@ -266,11 +266,12 @@ async def test_an_observer_that_raises_changes_nothing(caplog: pytest.LogCapture
     async def work(call: Call) -> str:
         return "result"
 
-    class Broken:
+    class Broken(Observer):
         def started(self, call: Call) -> None:
             raise ValueError("no")
 
-        ended = started
+        def ended(self, call: Call, error: CallError | None) -> None:
+            raise ValueError("no")
 
     recorder = Recorder()
     session = await join(make_dispatcher(service, jackfield_observe=hookimpl(_make(Broken))), recorder)

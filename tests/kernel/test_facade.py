@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from pydantic import BaseModel
 
-from jackfield import Handshake, Kernel, Principal, Service, hookimpl
+from jackfield import Handshake, Kernel, Observer, Principal, Service, hookimpl
 from jackfield._errors import PluginError, StartError
 from jackfield._facade import Hooks, check_hooks, forgotten_marks, hook_names
 from tests.support.dispatching import KernelView
@@ -178,10 +178,6 @@ def test_services_that_are_no_list_of_services(services: object) -> None:
 def test_an_observer_is_asked_for_once() -> None:
     """Who was given the answer does not ask again."""
     asked = []
-
-    class Observer:
-        def started(self, call: object) -> None: ...
-        def ended(self, call: object, error: object) -> None: ...
 
     def observe() -> Observer:
         asked.append(True)

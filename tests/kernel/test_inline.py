@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jackfield import Call, CallError, Code, FunctionInfo, Service, Value, hookimpl
+from jackfield import Call, CallError, Code, FunctionInfo, Observer, Service, Value, hookimpl
 from jackfield._pipeline import cannot_suspend
 from jackfield._session import Session
 from jackfield._settings import Limits
@@ -255,7 +255,7 @@ async def test_what_a_function_sets_in_its_context_stays_there(waits: bool) -> N
         await asyncio.sleep(0)
         return before
 
-    class Watcher:
+    class Watcher(Observer):
         def started(self, call: Call) -> None:
             observed.set(call.event)
 
@@ -307,7 +307,7 @@ async def test_whatever_a_function_raises_is_answered(waits: bool, error: BaseEx
         await asyncio.sleep(0)
         raise error
 
-    class Watcher:
+    class Watcher(Observer):
         def started(self, call: Call) -> None:
             heard.append(call.event)
 
@@ -340,13 +340,7 @@ async def test_calls_are_measured(path: str, caplog: pytest.LogCaptureFixture) -
         await asyncio.sleep(0)
         return await inline(call, data)
 
-    class Counter:
-        def started(self, call: Call) -> None:
-            """Nothing is to be done here."""
-
-        def ended(self, call: Call, error: CallError | None) -> None:
-            """Nothing is to be done here."""
-
+    class Counter(Observer):
         def meter(self, function: FunctionInfo) -> Callable[[float, Code | None], None]:
             def count(seconds: float, code: Code | None) -> None:
                 heard.append((function.event, 0 <= seconds < 1000, code))

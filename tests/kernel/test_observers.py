@@ -9,21 +9,17 @@ from typing import Any, cast
 
 import pytest
 
-from jackfield import CallError, Code
+from jackfield import Call, CallError, Code, Observer
 from jackfield._audience import Audience, Reporter
-from jackfield._facade import does_nothing
 
 
-class Half:
+class Half(Observer):
     """Hears of ends alone."""
 
     def __init__(self) -> None:
         self.heard: list[Any] = []
 
-    def started(self, call: Any) -> None:
-        """Nothing is to be done here."""
-
-    def ended(self, call: Any, error: Any) -> None:
+    def ended(self, call: Call, error: CallError | None) -> None:
         self.heard.append(call)
 
 
@@ -41,48 +37,7 @@ class Whole(Half):
         return None if function == "other" else lambda *told: self.heard.append(told)
 
 
-class Strange:
-    """Is called in another way."""
-
-    def __call__(self, call: Any) -> None:
-        """Nothing is to be done here."""
-
-
-def passes(call: Any) -> None:
-    pass
-
-
-def returns(call: Any) -> None:
-    return None
-
-
-def looks(call: Any) -> None:
-    call.event  # noqa: B018 - it may raise
-
-
-async def waits(call: Any) -> None:
-    """What is to be awaited is not nothing."""
-
-
-@pytest.mark.parametrize(
-    ("function", "expected"),
-    [
-        (Half().started, True),
-        (passes, True),
-        (returns, True),
-        (Half().ended, False),
-        (looks, False),
-        (waits, False),
-        (Strange(), False),
-        (print, False),
-    ],
-)
-def test_what_does_nothing_is_known(function: Callable[..., Any], expected: bool) -> None:
-    """Only where its code shows it; of anything else, it may do something."""
-    assert does_nothing(function) is expected
-
-
-def test_who_does_nothing_is_not_told() -> None:
+def test_what_is_not_overridden_is_not_called() -> None:
     """And who is not told any more hears nothing, until it is told again."""
     half, call = Half(), cast(Any, SimpleNamespace(started=monotonic(), cancelled=False))
     audience = Audience([("half", half)], Reporter(), lambda *_: None)

@@ -10,7 +10,7 @@ from tests.support.plugins import write_plugin
 _DIARY: Final = """
     import asyncio
 
-    from jackfield import Call, Service, hookimpl
+    from jackfield import Call, Observer, Service, hookimpl
 
     service = Service("api.diary")
     seen = []
@@ -36,7 +36,7 @@ _DIARY: Final = """
         numbers.clear()
         return noted
 
-    class Observer:
+    class Watcher(Observer):
         def started(self, call):
             if call.event != "api.diary.read":
                 seen.append(["call", call.client.id, call.event])
@@ -54,7 +54,7 @@ _DIARY: Final = """
 
     @hookimpl
     def jackfield_observe():
-        return Observer()
+        return Watcher()
 
     @hookimpl
     def jackfield_services():

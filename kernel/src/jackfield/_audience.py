@@ -12,7 +12,6 @@ from typing import Final, TypeAlias
 
 from jackfield._call import Call
 from jackfield._errors import CallError, Code
-from jackfield._facade import does_nothing
 from jackfield._guard import TimeIsUp
 from jackfield._hooks import Meter, Observer
 from jackfield._host import FunctionInfo
@@ -39,16 +38,9 @@ class Reporter:
         place = _last_place(error)
         full = self._throttle.ready((type(error), place))
         text = " ".join(str(error).split())[:200]
-        log.error(
-            "%s failed, error_id %s: %s: %s (%s)",
-            what,
-            error_id,
-            type(error).__name__,
-            text,
-            place,
-            exc_info=error if full else None,
-            extra={"error_id": error_id, "call": call},
-        )
+        told = (what, error_id, type(error).__name__, text, place)
+        extra = {"error_id": error_id, "call": call}
+        log.error("%s failed, error_id %s: %s: %s (%s)", *told, exc_info=error if full else None, extra=extra)
         return CallError(Code.INTERNAL, f"Something went wrong in the server (error {error_id}).", error_id=error_id)
 
     def overdue(self, event: str, place: str) -> None:
@@ -67,7 +59,7 @@ class Audience:
 
     Args:
         observers: The observers, with their plugins' names.
-        reporter: The log.
+        reporter: The log; it is an attribute, too.
         blame: Told of each call that failed by its function's fault, how, and by which exception.
 
     Attributes:
@@ -83,7 +75,7 @@ class Audience:
     ) -> None:
         self.starting: list[tuple[str, Callable[[Call], None]]] = []
         self.ending: list[tuple[str, Callable[[Call, CallError | None], None]]] = []
-        self._reporter = reporter
+        self.reporter = reporter
         self._blame = blame
         self._observers = tuple(observers)
         self._meters: list[tuple[list[tuple[str, Meter]], Meters]] = []
@@ -92,8 +84,8 @@ class Audience:
     def tell(self, plugins: Container[str]) -> None:
         """Tell the observers of these plugins from now on, and no others."""
         found = [(plugin, each) for plugin, each in self._observers if plugin in plugins]
-        self.starting[:] = [(plugin, each.started) for plugin, each in found if not does_nothing(each.started)]
-        self.ending[:] = [(plugin, each.ended) for plugin, each in found if not does_nothing(each.ended)]
+        self.starting[:] = [(name, each.started) for name, each in found if type(each).started is not Observer.started]
+        self.ending[:] = [(name, each.ended) for name, each in found if type(each).ended is not Observer.ended]
         for told, meters in self._meters:
             told[:] = [pair for pair in meters if pair[0] in plugins]
 
@@ -101,15 +93,13 @@ class Audience:
         """Ask the observers for what measures the calls of a function; they are asked once."""
         found: list[tuple[str, Meter]] = []
         for plugin, observer in self._observers:
-            ask: Callable[[FunctionInfo], Meter | None] | None = getattr(observer, "meter", None)
             try:
-                if ask is not None and (meter := ask(function)) is not None:
+                if (meter := observer.meter(function)) is not None:
                     found.append((plugin, meter))
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the function is served
-                self.complain("meter", plugin, error)
-        told = found[:]
-        self._meters.append((told, found))
-        return told
+                self.reporter.complain(error, f"meter of the observer of plugin {plugin}")
+        self._meters.append((found[:], found))
+        return self._meters[-1][0]
 
     def started(self, call: Call) -> None:
         """Tell the observers that a call is about to run."""
@@ -119,24 +109,16 @@ class Audience:
         """Tell the observers that a call is over, and which error its caller got."""
         if meters:
             code = told.code if told is not None else Code.CANCELED if call.cancelled else None
-            for plugin, meter in meters:
-                try:
-                    meter(monotonic() - call.started, code)
-                except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
-                    self.complain("meter", plugin, error)
+            self._tell("meter", meters, monotonic() - call.started, code)
         if self.ending:
             self._tell("ended", self.ending, call, told)
-
-    def complain(self, method: str, plugin: str, error: BaseException) -> None:
-        """Log what a method of a plugin's observer has raised; the call goes on, or was answered."""
-        self._reporter.complain(error, f"{method} of the observer of plugin {plugin}")
 
     def _tell(self, method: str, observers: Iterable[tuple[str, Callable[..., None]]], *told: object) -> None:
         for plugin, tell in observers:
             try:
                 tell(*told)
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
-                self.complain(method, plugin, error)
+                self.reporter.complain(error, f"{method} of the observer of plugin {plugin}")
 
     def failed(self, call: Call, error: BaseException) -> CallError:
         """Return what the caller is told of an exception, and log it if it is the function's fault."""
@@ -144,13 +126,13 @@ class Audience:
             return error
         if call.cancelled and isinstance(error, asyncio.CancelledError):
             return CallError(Code.CANCELED, "The call was cancelled.")
-        told = self._reporter.internal(error, call.event, call)
+        told = self.reporter.internal(error, call.event, call)
         self._blame(call, f"{type(error).__name__} in {call.event} ({_last_place(error)})", error)
         return told
 
     def expired(self, call: Call, place: str) -> None:
         """Take note of a call that had all the time that its function gets, and did not end."""
-        self._reporter.overdue(call.event, place)
+        self.reporter.overdue(call.event, place)
         self._blame(call, f"{call.event} did not end in time; it was at {place}", None)
 
 

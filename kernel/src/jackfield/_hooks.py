@@ -12,7 +12,7 @@ after them, each in that same order. Wrappers are not supported; to wrap calls t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pluggy
 from pydantic import BaseModel
@@ -38,11 +38,10 @@ Meter: TypeAlias = Callable[[float, Code | None], None]
 """Is told of a call that is over: how many seconds it took, and how it failed, if it did."""
 
 
-class Observer(Protocol):
+class Observer:
     """What `jackfield_observe` returns: told of every call, never able to change one.
 
-    It may have a third method, `meter(function: FunctionInfo) -> Meter | None`, for what counts and times calls and
-    need not see them: that costs calls least.
+    A method that is not overridden costs calls nothing.
     """
 
     def started(self, call: Call) -> None:
@@ -50,6 +49,10 @@ class Observer(Protocol):
 
     def ended(self, call: Call, error: CallError | None) -> None:
         """The call is over; `error` is what its caller was told, if it failed."""
+
+    def meter(self, function: FunctionInfo) -> Meter | None:
+        """Return what counts or times the calls of a function, which need not be seen for that: it costs them least."""
+        return None
 
 
 # ------------------------------------------------------------------- loading
@@ -258,10 +261,9 @@ def jackfield_admit(call: Call) -> None:
 def jackfield_observe(kernel: Kernel, settings: Any) -> Observer:
     """Return an object that is told when calls start and end: metrics, logs, traces.
 
-    When: once, right after `jackfield_startup`. An exception quarantines the plugin. The methods `started` and `ended`
-    of what it returns are called for every call, in the call's own context; be quick. Its method `meter`, if there is
-    one, is called once for each function before it is served; what that returns is called for every call, in any
-    context. An exception in all of these is logged, once a second at the most, and changes nothing.
+    When: once, right after `jackfield_startup`. An exception quarantines the plugin. What it returns is told of every
+    call, by `started` and `ended` in the call's own context; be quick. An exception in its methods, or in what its
+    `meter` returned, is logged, once a second at the most, and changes nothing.
 
     Args:
         kernel: The kernel that is starting; it may be kept.

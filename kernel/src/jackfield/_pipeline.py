@@ -77,7 +77,7 @@ class Pipeline:
         limits: The limits of the protocol.
         bulkheads: Where its calls take a place each.
         breaker: What counts its plugin's faults.
-        meters: What measures its calls.
+        meters: What measures its calls; it is an attribute, too.
 
     Attributes:
         info: The function as others see it.
@@ -95,7 +95,6 @@ class Pipeline:
         open: Whether nobody is asked.
         bulkheads: Where a call that suspends takes a place first, in this order.
         breaker: What stands between callers and its plugin.
-        meters: What measures its calls.
         serve: Runs a call whose envelope has no options. It takes what the function is given as its call, the data, and
             whether the client's message held Buffers.
     """

@@ -196,12 +196,12 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
                 try:
                     meter(monotonic() - now, None if told is None else told.code)
                 except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
-                    audience.complain("meter", plugin, error)
+                    audience.reporter.complain(error, f"meter of the observer of plugin {plugin}")
         for plugin, ended in ending:
             try:
                 context.run(ended, call, told)
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
-                audience.complain("ended", plugin, error)
+                audience.reporter.complain(error, f"ended of the observer of plugin {plugin}")
 
     return run
 

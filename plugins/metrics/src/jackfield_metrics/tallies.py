@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jackfield import Call, CallError, Code, FunctionInfo, Kind
+from jackfield import Code, FunctionInfo, Kind, Observer
 
 STREAM_BUCKETS: Final = (0.1, 1.0, 10.0, 60.0, 600.0, 3600.0)
 """Seconds; streams live longer than calls, and would make a latency of nothing."""
@@ -103,7 +103,7 @@ class Count:
         return {OK: self.calls - sum(self.failures.values()), **self.failures}
 
 
-class Tallies:
+class Tallies(Observer):
     """The tallies of all functions; as an observer of the kernel, it counts.
 
     Args:
@@ -113,12 +113,6 @@ class Tallies:
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self._tallies: list[Tally] = []
-
-    def started(self, call: Call) -> None:
-        """Do nothing: nobody needs to see a call to count it."""
-
-    def ended(self, call: Call, error: CallError | None) -> None:
-        """Do nothing."""
 
     def meter(self, function: FunctionInfo) -> Callable[[float, Code | None], None]:
         """Return what counts the calls of a function."""

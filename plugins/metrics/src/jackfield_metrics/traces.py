@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from jackfield import Call, CallError, Code, FunctionInfo
+from jackfield import Call, CallError, Code, FunctionInfo, Observer
 from jackfield_metrics.tallies import Tallies
 
 SYSTEM: Final = "rpc.system.name"
@@ -40,7 +40,7 @@ class TracesError(Exception):
     """Traces cannot be sent to where they are to go."""
 
 
-class Traces:
+class Traces(Observer):
     """As an observer of the kernel, it makes a span for each call.
 
     Args:
