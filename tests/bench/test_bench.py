@@ -51,7 +51,7 @@ CASES = {
     "broadcast": ["3 subscribers"],
     "startup": ["2 plugins", "no plugins"],
     "functions": ["3 functions, 3 called"],
-    "operators": [case + how for case in OPERATORS for how in ("", ", suspends once")],
+    "operators": [case + how for how in ("", ", suspends once") for case in OPERATORS],
     "designs": DESIGNS,
 }
 
