@@ -109,7 +109,7 @@ class Client:
     def left(self) -> None:
         """Take note that the client has gone; for the kernel."""
         self.connected = False
-        # Who is told refers to this client: a cycle, which would keep the last Buffers until the garbage collector looks.
+        # Who is told refers to this client: a cycle, which would keep Buffers until the garbage collector looks.
         self._renewed = None
 
     def disconnect(self, reason: str, code: int = 1008) -> None:
