@@ -9,15 +9,16 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from jackfield._errors import CallError, Code
 from jackfield.client._errors import ConnectError, ConnectionLost, Refused
 from jackfield.client._exchange import DEFAULT_CREDIT, MAX_CREDIT, Exchange, Progress, check_progress
-from jackfield.client._link import Link
+from jackfield.client._link import Hear, Link
 from jackfield.client._place import Place
+from jackfield.client._socketio import open_link
 from jackfield.client._token import expiry, fresh
 from jackfield.client._upload import Items, Upload
 from jackfield.client._values import carried, check_seconds, encoded
@@ -97,11 +98,20 @@ class Caller:
         place: The server.
         reconnect: Whether to come back when the connection is lost.
         handlers: Who is told of what the server emits, from the beginning.
+        connect: Makes a connection to the place.
     """
 
-    def __init__(self, place: Place, *, reconnect: bool, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        reconnect: bool,
+        handlers: Mapping[str, Handler],
+        connect: Callable[[Place, Hear], Awaitable[Link]] = open_link,
+    ) -> None:
         self._place = place
         self._reconnect = reconnect
+        self._connect = connect
         self._ids = itertools.count(1)
         self._handlers: dict[str, Handler] = {}
         for event, handler in handlers.items():
@@ -123,7 +133,7 @@ class Caller:
         Raises:
             ConnectError: No connection came about.
         """
-        self._link = await Link.open(self._place, self._hear)
+        self._link = await self._connect(self._place, self._hear)
         self._keeper = asyncio.create_task(self._keep(self._link))
         self._renew_in_time(self._link)
 
@@ -237,7 +247,7 @@ class Caller:
             await asyncio.sleep(step * random.uniform(0.5, 1.5) if delay is None else delay)  # noqa: S311 - no secret
             delay, step = None, min(step * 2, _LAST_DELAY)
             try:
-                return await Link.open(self._place, self._hear)
+                return await self._connect(self._place, self._hear)
             except Refused as error:
                 if error.code in _FINAL:
                     self._over = error

@@ -25,6 +25,7 @@ class Place:
         url: Its address, without a path.
         path: The path of its Socket.IO endpoint.
         token: Who is calling, or what tells it anew for each connection.
+        auth: What is shown in the place of a token.
         transports: What to try, one after the other.
         headers: What every request shows, such as cookies that a proxy wants.
         ssl: How to check the server's certificate.
@@ -40,6 +41,7 @@ class Place:
     ssl: ssl.SSLContext | None = None
     knock: float = 10.0
     limit: float = 10.0
+    auth: Mapping[str, object] | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
