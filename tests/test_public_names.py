@@ -10,9 +10,10 @@ import pytest
 
 import jackfield
 import jackfield.client
+import jackfield.testing
 
 
-@pytest.mark.parametrize("door", [jackfield, jackfield.client], ids=lambda door: door.__name__)
+@pytest.mark.parametrize("door", [jackfield, jackfield.client, jackfield.testing], ids=lambda door: door.__name__)
 def test_all_lists_every_public_name(door: ModuleType) -> None:
     """`__all__` is the list of what the package offers, and nothing else is public; another door is no name of it."""
     public = {
@@ -24,7 +25,7 @@ def test_all_lists_every_public_name(door: ModuleType) -> None:
     assert len(door.__all__) <= 25
 
 
-@pytest.mark.parametrize("door", [jackfield, jackfield.client], ids=lambda door: door.__name__)
+@pytest.mark.parametrize("door", [jackfield, jackfield.client, jackfield.testing], ids=lambda door: door.__name__)
 def test_public_names_say_where_they_are_imported_from(door: ModuleType) -> None:
     """Tracebacks and documentation show no private module."""
     modules = {name: getattr(getattr(door, name), "__module__", door.__name__) for name in door.__all__}

@@ -94,12 +94,12 @@ class Dispatcher:
         self._sessions: set[Session] = set()
         self._running: set[Invocation] = set()
         self._watch: asyncio.TimerHandle | None = None
-        self._draining = False
+        self.draining = False
         self._shedding: str | None = None
 
     def accept(self) -> None:
         """Raise `CallError` if the server takes nothing new, because it is going away or has too much to do."""
-        if self._draining:
+        if self.draining:
             raise CallError(Code.UNAVAILABLE, "The server is going away.", retry_after=retry_after())
         if self._shedding is not None:
             raise CallError(Code.UNAVAILABLE, f"The server is {self._shedding}.", retry_after=retry_after())
@@ -113,7 +113,7 @@ class Dispatcher:
         self._shedding = reason
         if reason is not None:
             self.shortcuts.shut()
-        elif not self._draining:
+        elif not self.draining:
             self.shortcuts.open()
 
     def held(self, block: Block) -> None:
@@ -227,7 +227,7 @@ class Dispatcher:
 
         What runs even then is answered with `unavailable` and cancelled.
         """
-        self._draining = True
+        self.draining = True
         self.shortcuts.shut()
         for session in self._sessions:
             session.notify("server", {"state": "draining", "reconnect_in": retry_after()})

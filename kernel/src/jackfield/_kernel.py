@@ -14,7 +14,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import Final
@@ -207,7 +207,7 @@ class JackfieldKernel:
         Raises:
             StartError: A plugin did not start that has to.
         """
-        return self._in_service(self._hang_up, _own_task)
+        return self._in_service(self._hang_up, own_task)
 
     @asynccontextmanager
     async def _in_service(self, hang_up: Callable[[], Awaitable[None]], whose: Whose) -> AsyncIterator[None]:
@@ -285,7 +285,7 @@ class JackfieldKernel:
             )
         return breaker
 
-    def _watched(self, dispatcher: Dispatcher) -> Watchdog:
+    def _watched(self, dispatcher: Dispatcher) -> AbstractContextManager[object]:
         self._overload = overload = Overload(self.settings.limits, dispatcher.shed)
         self._border.eio.overload = overload
         self.health.checks |= {"event loop": overload.loop, "memory": overload.memory}
@@ -341,7 +341,7 @@ def _any_task(task: asyncio.Task[object]) -> str | None:
     return None if name in (SERVE, "http") else name
 
 
-def _own_task(task: asyncio.Task[object]) -> str | None:
+def own_task(task: asyncio.Task[object]) -> str | None:
     """Return the name of the task if it is of a call or a plugin's start or stop, and no host's."""
     name = task.get_name()
     return name if name.startswith(_OURS) else None

@@ -91,12 +91,13 @@ def discover(search_path: list[str] | None = None) -> list[Found]:
     """
     found: list[Found] = []
     for distribution, entry_points in _distributions(search_path):
-        found.extend(
-            _read(distribution, entry_point, entry_points)
-            for entry_point in entry_points
-            if entry_point.group == PLUGINS_GROUP
-        )
+        found.extend(found_in(distribution, entry_points))
     return sorted(found, key=lambda one: (one.manifest.name, one.manifest.distribution))
+
+
+def found_in(distribution: Distribution, entry_points: Sequence[EntryPoint]) -> list[Found]:
+    """Read the manifests of one distribution's plugins."""
+    return [_read(distribution, one, entry_points) for one in entry_points if one.group == PLUGINS_GROUP]
 
 
 def _distributions(search_path: list[str] | None) -> Iterator[tuple[Distribution, Sequence[EntryPoint]]]:

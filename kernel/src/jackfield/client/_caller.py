@@ -123,6 +123,11 @@ class Caller:
         self._renewer: asyncio.Task[None] | None = None
 
     @property
+    def link(self) -> Link | None:
+        """The connection that there is, or was last."""
+        return self._link
+
+    @property
     def connected(self) -> bool:
         """Whether there is a connection right now."""
         return self._link is not None and not self._link.lost.done()

@@ -1,0 +1,24 @@
+"""What `jackfield.testing` offers; its door imports this when somebody asks for a name of it."""
+
+from __future__ import annotations
+
+from jackfield.testing._client import Client
+from jackfield.testing._clock import Clock
+from jackfield.testing._conformity import assert_plugin_contract
+from jackfield.testing._errors import SetupError
+from jackfield.testing._running import RunningKernel
+from jackfield.testing._serving import serve
+
+__all__ = [
+    "Client",
+    "Clock",
+    "RunningKernel",
+    "SetupError",
+    "assert_plugin_contract",
+    "serve",
+]
+
+for _name in __all__:
+    # So that tracebacks and documentation show the name under which a thing is imported.
+    globals()[_name].__module__ = "jackfield.testing"
+del _name
