@@ -1,4 +1,4 @@
-"""A server with the plugin, for each test its own: tests leave files behind."""
+"""The plugin with a root of its own for each test, for tests leave files behind: in memory, or in a real process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from jackfield.testing import Client
+from plugins.files.tests.calling import Files
 from tests.support.server import Server, serving
 
 Serve = Callable[..., Server]
@@ -19,9 +21,21 @@ def _root(tmp_path: Path) -> Path:
     return tmp_path / "files"
 
 
+@pytest.fixture
+def jackfield_settings(root: Path) -> dict[str, object]:
+    """The settings that are there by default, but for the root."""
+    return {"root": root}
+
+
+@pytest.fixture(name="files")
+def _files(jackfield_client: Client) -> Files:
+    """A client of the plugin."""
+    return Files(jackfield_client)
+
+
 @pytest.fixture(name="serve")
 def _serve(tmp_path: Path) -> Iterator[Serve]:
-    """Start a server with settings of the plugin."""
+    """Start a real process, with settings of the plugin: for what happens to processes."""
     with ExitStack() as stack:
 
         def serve(settings: str = "", more: str = "") -> Server:
@@ -33,5 +47,5 @@ def _serve(tmp_path: Path) -> Iterator[Serve]:
 
 @pytest.fixture(name="server")
 def _server(serve: Serve) -> Server:
-    """A server with the settings that are there by default."""
+    """A real process with the settings that are there by default."""
     return serve()

@@ -15,6 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
+from jackfield import CallError
+from jackfield.client import ConnectionLost
+from jackfield.testing import RunningKernel
+from plugins.files.tests.calling import Files, until_kept
 from plugins.files.tests.conftest import Serve
 from plugins.files.tests.streaming import Connection, Gone, Refused, connection, in_pieces
 from tests.support.server import Server, serving
@@ -42,7 +46,8 @@ async def kept(client: Connection) -> int:
 
 
 @pytest.mark.parametrize("known", [True, False])
-async def test_an_upload_survives_twenty_cuts(server: Server, root: Path, known: bool) -> None:
+@pytest.mark.jackfield(network=True)
+async def test_an_upload_survives_twenty_cuts(jackfield_kernel: RunningKernel, root: Path, known: bool) -> None:
     """Cut at random places and gone on with each time, it becomes whole; in between nothing of it is visible."""
     chance = random.Random(known)
     fields: dict[str, Any] = {"size": len(CONTENT), "sha256": SHA256} if known else {}
@@ -50,11 +55,11 @@ async def test_an_upload_survives_twenty_cuts(server: Server, root: Path, known:
     for number in range(20):
         # Every second time the server has something by then; else what was sent may be lost with the connection.
         told = offset + 1 if number % 2 else 0
-        async with connection(server.url) as client:
+        async with connection(jackfield_kernel.url) as client:
             cut_after = chance.randrange(2, 8)
             with pytest.raises(Gone):
                 await client.upload(items(offset, **fields), cut_after=cut_after, told=told, progress=True)
-        async with connection(server.url) as client:
+        async with connection(jackfield_kernel.url) as client:
             offset = await kept(client)
             offsets.append(offset)
             assert (await client.call("list"))["files"] == []
@@ -63,7 +68,7 @@ async def test_an_upload_survives_twenty_cuts(server: Server, root: Path, known:
         assert visible(root) == []
     assert offsets == sorted(offsets)
     assert 0 < offset < len(CONTENT)
-    async with connection(server.url) as client:
+    async with connection(jackfield_kernel.url) as client:
         result = await client.upload(items(offset, **fields))
     assert result == {"name": "x/big", "size": len(CONTENT), "sha256": SHA256}
     assert (root / "x/big").read_bytes() == CONTENT
@@ -96,34 +101,34 @@ async def test_a_server_that_stops_keeps_what_came(serve: Serve, root: Path) -> 
     assert "Traceback" not in server.log
 
 
-async def test_a_newer_upload_ends_the_older_one(server: Server, root: Path) -> None:
+async def test_a_newer_upload_ends_the_older_one(jackfield_kernel: RunningKernel, files: Files, root: Path) -> None:
     """The older client may sit on a connection that is dead; it is told `aborted`, and the newer one goes on."""
-    async with connection(server.url) as older, connection(server.url) as newer:
-        await older.upload(items(content=CONTENT[:800_000], size=len(CONTENT)), end=False)
-        await _until_kept(server, 800_000)
-        assert (await newer.upload(items(800_000, size=len(CONTENT), sha256=SHA256)))["sha256"] == SHA256
-        with pytest.raises(Refused) as refused:
-            await older.end()
-        assert refused.value.error == {
-            "code": "aborted",
-            "message": "A newer upload of 'x/big' has begun, so this one is over.",
-        }
+    newer = Files(await jackfield_kernel.connect())
+    older = files.begin(items(content=CONTENT[:800_000], size=len(CONTENT)))
+    await until_kept(newer, "x/big", 800_000)
+    assert (await newer.upload(items(800_000, size=len(CONTENT), sha256=SHA256)))["sha256"] == SHA256
+    with pytest.raises(CallError) as refused:
+        await older
+    assert refused.value.as_dict() == {
+        "code": "aborted",
+        "message": "A newer upload of 'x/big' has begun, so this one is over.",
+    }
     assert (root / "x/big").read_bytes() == CONTENT
     assert partials(root) == []
 
 
 @pytest.mark.full
-async def test_of_many_uploads_of_one_name_the_newest_wins(server: Server, root: Path) -> None:
+async def test_of_many_uploads_of_one_name_the_newest_wins(jackfield_kernel: RunningKernel, root: Path) -> None:
     """Each ends those before it; in the end there is one whole file, of one of them."""
     contents = [bytes([number]) * 300_000 for number in range(8)]
 
     async def upload(content: bytes) -> str:
-        async with connection(server.url) as client:
-            try:
-                await client.upload(items(content=content, replace=True))
-            except Refused as refused:
-                return refused.code
-            return "whole"
+        client = Files(await jackfield_kernel.connect())
+        try:
+            await client.upload(items(content=content, replace=True))
+        except CallError as refused:
+            return refused.code
+        return "whole"
 
     ends = await asyncio.gather(*map(upload, contents))
     assert set(ends) <= {"whole", "aborted"}
@@ -134,44 +139,50 @@ async def test_of_many_uploads_of_one_name_the_newest_wins(server: Server, root:
 
 
 @pytest.mark.full
-async def test_uploads_of_different_names_do_not_meet(server: Server, root: Path) -> None:
+async def test_uploads_of_different_names_do_not_meet(jackfield_kernel: RunningKernel, root: Path) -> None:
     """Side by side, more than may gather much in memory, each becomes its own file."""
 
     async def upload(number: int) -> None:
-        async with connection(server.url) as client:
-            await client.upload([{"name": f"f{number}"}, *in_pieces(CONTENT[number:], 100_000)])
+        client = Files(await jackfield_kernel.connect())
+        await client.upload([{"name": f"f{number}"}, *in_pieces(CONTENT[number:], 100_000)])
 
     await asyncio.gather(*map(upload, range(24)))
     assert visible(root) == sorted(f"f{number}" for number in range(24))
     assert all((root / f"f{number}").read_bytes() == CONTENT[number:] for number in range(24))
 
 
-async def test_a_cancelled_upload_is_kept_and_closed(server: Server, root: Path) -> None:
+async def test_a_cancelled_upload_is_kept_and_closed(files: Files) -> None:
     """No descriptor and no lock outlives the call; what came can be gone on with."""
-    process = psutil.Process(server.process.pid)
-    async with connection(server.url) as client:
-        await kept(client)
-        before = process.num_fds()
-        await client.upload(items(content=CONTENT[:100_000]), end=False)
-        await _until_kept(server, 100_000)
-        await until(lambda: process.num_fds() == before + 1)
-        await client.frame(cancel=True)
-        with pytest.raises(Refused, match=r"^canceled: "):
-            await client.end()
-        await until(lambda: process.num_fds() == before)
-        assert await kept(client) == 100_000
-        assert (await client.upload(items(100_000)))["sha256"] == SHA256
+    process = psutil.Process()
+    await files.kept("x/big")
+    before = process.num_fds()
+    upload = files.begin(items(content=CONTENT[:100_000]))
+    await until_kept(files, "x/big", 100_000)
+    await until(lambda: process.num_fds() == before + 1)
+    upload.cancel()
+    await until(lambda: process.num_fds() == before)
+    assert await files.kept("x/big") == 100_000
+    assert (await files.upload(items(100_000)))["sha256"] == SHA256
 
 
-@pytest.mark.full
-async def test_broken_uploads_go_after_their_time(serve: Serve, root: Path) -> None:
+async def test_an_upload_whose_client_is_gone_is_kept(jackfield_kernel: RunningKernel, files: Files) -> None:
+    """Without a good-bye, as when a cable is cut."""
+    lost = await jackfield_kernel.connect()
+    upload = Files(lost).begin(items(content=CONTENT[:100_000]))
+    await until_kept(files, "x/big", 100_000)
+    await lost.vanish()
+    with pytest.raises(ConnectionLost):
+        await upload
+    assert (await files.upload(items(100_000)))["sha256"] == SHA256
+
+
+@pytest.mark.jackfield(settings={"keep_partial": 0.5})
+async def test_broken_uploads_go_after_their_time(files: Files, root: Path) -> None:
     """By themselves, while the server runs."""
-    server = serve("keep_partial = 0.5")
-    async with connection(server.url) as client:
-        with pytest.raises(Refused, match=r"^aborted: "):
-            await client.upload([{"name": "x/big", "size": 10}, b"12345"])
-        await until(lambda: partials(root) == [])
-        assert await kept(client) == 0
+    with pytest.raises(CallError, match=r"^aborted: "):
+        await files.upload([{"name": "x/big", "size": 10}, b"12345"])
+    await until(lambda: partials(root) == [])
+    assert await files.kept("x/big") == 0
 
 
 @pytest.mark.full
