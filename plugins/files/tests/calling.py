@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from jackfield.client import Client, Stream
-from jackfield.testing import RunningKernel
-
-Serve = Callable[..., AbstractAsyncContextManager[RunningKernel]]
 
 CONTENT = os.urandom(700_000)
 """What a file holds of which no more is said."""

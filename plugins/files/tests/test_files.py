@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from jackfield import CallError
-from jackfield.testing import RunningKernel, assert_plugin_contract
-from plugins.files.tests.calling import CONTENT, Files, Serve, in_pieces, until_kept
+from jackfield.testing import RunningKernel, Serve, assert_plugin_contract
+from plugins.files.tests.calling import CONTENT, Files, in_pieces, until_kept
 from plugins.files.tests.streaming import Refused, connection
 from plugins.files.tests.test_names import BAD
 from tests.support.client import connected

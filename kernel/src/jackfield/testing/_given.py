@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -114,16 +115,15 @@ def _named(name: str, near: Path) -> Given:
     if found is not None:
         return found
     project = project_above(near)
-    seen = sorted({one.manifest.name for one in [*(project.plugins() if project else ()), *discover()]})
-    where = f"{project.file} names" if project else f"no {FILE} in {near} or above it names"
+    ours = [one.manifest.name for one in project.plugins()] if project else []
+    installed = sorted({one.manifest.name for one in discover()})
+    nearest = difflib.get_close_matches(name, [*ours, *installed], n=1)
     raise SetupError(
-        f"there is no plugin {name!r}: {where + ' ' + _listed(project) if project else where + ' plugins'}, "
-        f"and installed are {', '.join(seen) or 'none'}"
+        f"there is no plugin {name!r}"
+        + (f"; did you mean {nearest[0]!r}?" if nearest else ".")
+        + (f" {project.file} names {', '.join(ours)}" if project else f" No {FILE} in {near} or above it names plugins")
+        + f", and installed are {', '.join(installed) or 'none'}"
     )
-
-
-def _listed(project: Project) -> str:
-    return ", ".join(one.manifest.name for one in project.plugins())
 
 
 def _look(near: Path, means: Callable[[Found], bool]) -> Given | None:

@@ -7,12 +7,13 @@ from jackfield.testing._clock import Clock
 from jackfield.testing._conformity import assert_plugin_contract
 from jackfield.testing._errors import SetupError
 from jackfield.testing._running import RunningKernel
-from jackfield.testing._serving import serve
+from jackfield.testing._serving import Serve, serve
 
 __all__ = [
     "Client",
     "Clock",
     "RunningKernel",
+    "Serve",
     "SetupError",
     "assert_plugin_contract",
     "serve",
@@ -20,5 +21,6 @@ __all__ = [
 
 for _name in __all__:
     # So that tracebacks and documentation show the name under which a thing is imported.
-    globals()[_name].__module__ = "jackfield.testing"
+    if getattr(globals()[_name], "__module__", "").startswith("jackfield.testing._"):
+        globals()[_name].__module__ = "jackfield.testing"
 del _name

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 if TYPE_CHECKING:
-    from jackfield.testing import Client, RunningKernel
-
-    Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[RunningKernel]]
+    from jackfield.testing import Client, RunningKernel, Serve
 
 MARKER: Final = "jackfield"
 _FLAG: Final = "--jackfield-server"
 _AS: Final = "as_"
+_ASYNC: Final = ("jackfield_kernel", "jackfield_client")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +40,25 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{MARKER}(plugin, *, as_, …): what jackfield_kernel serves, with the arguments of jackfield.testing.serve, "
         "and as whom jackfield_client connects; a nearer marker adds to one that is further out.",
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say what is missing, where nobody would run the asynchronous fixtures."""
+    names: list[str] = getattr(item, "fixturenames", [])
+    wanted = [name for name in _ASYNC if name in names]
+    if wanted and "anyio_backend" not in names and _asyncio_mode(item.config) != "auto":
+        pytest.fail(
+            f"{wanted[0]} needs an event loop: install pytest-asyncio and let it have every asynchronous test "
+            '(asyncio_mode = "auto" in the configuration of pytest), or mark the test with @pytest.mark.anyio',
+            pytrace=False,
+        )
+
+
+def _asyncio_mode(config: pytest.Config) -> str | None:
+    if not config.pluginmanager.hasplugin("asyncio"):
+        return None
+    return str(config.getoption("asyncio_mode", None) or config.getini("asyncio_mode"))
 
 
 @pytest.fixture
@@ -62,22 +80,38 @@ async def jackfield_kernel(
     request: pytest.FixtureRequest, jackfield_serve: Serve, jackfield_settings: dict[str, Any]
 ) -> AsyncIterator[RunningKernel]:
     """A kernel with the plugin of this project, or with what the marker `jackfield` names; for this test alone."""
-    from jackfield.testing._given import only_plugin  # noqa: PLC0415 - see above
+    from jackfield import JackfieldError  # noqa: PLC0415 - see above
+    from jackfield.testing._given import only_plugin  # noqa: PLC0415
 
-    plugin, options = _marked(request.node)
-    principal = options.pop(_AS, None)
-    if principal is not None:
-        options.setdefault("authenticated", True)
-    options["settings"] = {**jackfield_settings, **options.get("settings", {})}
-    served = only_plugin(request.path.parent) if plugin is None else plugin
-    async with jackfield_serve(served, **options) as kernel:
+    async with AsyncExitStack() as stack:
+        try:
+            plugin, options = _marked(request.node)
+            served = only_plugin(request.path.parent) if plugin is None else plugin
+            if options.pop(_AS, None) is not None:
+                options.setdefault("authenticated", True)
+            options["settings"] = {**jackfield_settings, **options.get("settings", {})}
+            kernel = await stack.enter_async_context(jackfield_serve(served, **options))
+        except JackfieldError as error:
+            raise _failed(f"jackfield_kernel does not start: {error}") from None
         yield kernel
 
 
 @pytest.fixture
 async def jackfield_client(request: pytest.FixtureRequest, jackfield_kernel: RunningKernel) -> Client:
     """A client of `jackfield_kernel`, connected."""
-    return await jackfield_kernel.connect(as_=_marked(request.node)[1].get(_AS))
+    from jackfield.client import ConnectError  # noqa: PLC0415 - see above
+
+    try:
+        return await jackfield_kernel.connect(as_=_marked(request.node)[1].get(_AS))
+    except ConnectError as error:
+        raise _failed(
+            f"jackfield_client is not let in: {error} It connects as the marker says: "
+            "@pytest.mark.jackfield(as_=Principal(…)); to show anything else, use jackfield_kernel.connect."
+        ) from None
+
+
+def _failed(message: str) -> Exception:
+    return pytest.fail.Exception(message, pytrace=False)
 
 
 def _marked(node: pytest.Item) -> tuple[object, dict[str, Any]]:

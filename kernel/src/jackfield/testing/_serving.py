@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pydantic import ValidationError
 
@@ -21,6 +21,9 @@ from jackfield.testing._memory import InMemory
 from jackfield.testing._network import OnPort
 from jackfield.testing._principals import Principals
 from jackfield.testing._running import RunningKernel
+
+Serve: TypeAlias = Callable[..., AbstractAsyncContextManager[RunningKernel]]
+"""What the fixture `jackfield_serve` is: `serve`, with the arguments that depend on the test given already."""
 
 _CONFIG: Final[Mapping[str, Mapping[str, object]]] = {
     "server": {"host": "127.0.0.1", "port": 0},
