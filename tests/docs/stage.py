@@ -80,6 +80,7 @@ class Stage:
                 "COLUMNS": "100",
                 "PIP_DISABLE_PIP_VERSION_CHECK": "1",
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTEST_PLUGINS": "pytest_asyncio.plugin,jackfield.testing._pytest",
             },
         )
 

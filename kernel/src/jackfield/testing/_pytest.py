@@ -56,9 +56,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _asyncio_mode(config: pytest.Config) -> str | None:
-    if not config.pluginmanager.hasplugin("asyncio"):
+    try:
+        return str(config.getoption("asyncio_mode", None) or config.getini("asyncio_mode"))
+    except ValueError:  # there is no pytest-asyncio
         return None
-    return str(config.getoption("asyncio_mode", None) or config.getini("asyncio_mode"))
 
 
 @pytest.fixture
