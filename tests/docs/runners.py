@@ -139,7 +139,9 @@ def _toml(block: Block, stage: Stage) -> None:
             if name in settings.plugins.tables:
                 model.model_validate(settings.plugins.tables[name])
     else:
-        assert table.keys() <= {"build-system", "project", "tool"}, f"neither jackfield.toml nor pyproject.toml: {list(table)}"
+        assert table.keys() <= {"build-system", "project", "tool"}, (
+            f"neither jackfield.toml nor pyproject.toml: {list(table)}"
+        )
         groups = table["project"]["entry-points"]
         targets = set(groups["jackfield.plugins"].values())
         assert set(groups.get("jackfield.namespaces", {}).values()) <= targets, "a namespace of no plugin"

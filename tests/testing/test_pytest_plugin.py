@@ -195,3 +195,34 @@ def test_a_run_that_uses_nothing_of_it_pays_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.full
+def test_what_never_comes_back_fails_the_run(run: pytest.Pytester) -> None:
+    """A server ends without it, and well; tests that did not end have failed."""
+    run.makepyfile(
+        """
+        import time
+        from jackfield import hookimpl
+
+        class Stuck:
+            @hookimpl
+            async def jackfield_shutdown(self) -> None:
+                while True:
+                    try:
+                        try:
+                            while True:
+                                time.sleep(0.01)
+                        except BaseException:
+                            pass
+                    except BaseException:
+                        pass
+
+        async def test_it(jackfield_serve):
+            async with jackfield_serve(Stuck(), config={"server": {"stop_timeout": 0.1}}):
+                pass
+        """
+    )
+    result = run.runpytest_subprocess()
+    assert result.ret == 1
+    assert "jackfield.testing: shutdown:stuck does not come back and cannot be interrupted" in result.stderr.str()

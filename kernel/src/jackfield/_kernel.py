@@ -71,6 +71,8 @@ class JackfieldKernel:
         StartError: The configuration and what is installed do not fit together, with all faults at once.
     """
 
+    last_resort = staticmethod(end_stop)
+
     def __init__(self, settings: Settings, found: Sequence[Found] | None = None) -> None:
         self.settings = settings
         self.version = version("jackfield")
@@ -228,7 +230,7 @@ class JackfieldKernel:
             self.health.unfit = "the server is going away"
             self._border.eio.leaving = True
             log.info("draining: %g s for the calls that run", self.settings.server.drain_timeout)
-            with blocking_limit(self.settings.server.stop_timeout, whose, end_stop):
+            with blocking_limit(self.settings.server.stop_timeout, whose, self.last_resort):
                 await self._drain(dispatcher)
                 await self._border.eio.close_polls()
                 await hang_up()
@@ -237,7 +239,7 @@ class JackfieldKernel:
         finally:
             await self._border.shutdown()
             self._routes.unmount()
-            await _life.stop(self._plugins, self, self.settings.server.stop_timeout, whose)
+            await _life.stop(self._plugins, self, self.settings.server.stop_timeout, whose, self.last_resort)
 
     async def _hang_up(self) -> None:
         for peer in list(self._border.eio.sockets.values()):

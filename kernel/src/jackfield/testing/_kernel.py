@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
@@ -16,6 +18,15 @@ from jackfield.testing._given import Given
 from jackfield.testing._principals import Principals
 
 
+def _end_tests(culprit: str) -> None:
+    """End the process because this does not come back: as a server would, but tests that did not end have failed."""
+    sys.stderr.write(
+        f"jackfield.testing: {culprit} does not come back and cannot be interrupted; the tests end here, as failed.\n"
+    )
+    sys.stderr.flush()
+    os._exit(1)
+
+
 class GivenKernel(JackfieldKernel):
     """A kernel with these plugins, whatever is installed.
 
@@ -24,6 +35,8 @@ class GivenKernel(JackfieldKernel):
         given: The plugins.
         principals: Who takes the test's word for who clients are, if anybody does.
     """
+
+    last_resort = staticmethod(_end_tests)
 
     def __init__(self, settings: Settings, given: Sequence[Given], principals: Principals | None) -> None:
         super().__init__(settings, [one.found for one in given])

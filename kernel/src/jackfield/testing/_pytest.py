@@ -111,7 +111,7 @@ async def jackfield_client(request: pytest.FixtureRequest, jackfield_kernel: Run
         ) from None
 
 
-def _failed(message: str) -> Exception:
+def _failed(message: str) -> BaseException:
     return pytest.fail.Exception(message, pytrace=False)
 
 
