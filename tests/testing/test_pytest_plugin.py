@@ -223,6 +223,6 @@ def test_what_never_comes_back_fails_the_run(run: pytest.Pytester) -> None:
                 pass
         """
     )
-    result = run.runpytest_subprocess()
+    result = run.runpytest_subprocess("-s")  # what pytest has captured goes with the process
     assert result.ret == 1
     assert "jackfield.testing: shutdown:stuck does not come back and cannot be interrupted" in result.stderr.str()
