@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import Final, TypeAlias
 
 EXIT_START_FAILED: Final = 3
 SIGNAL: Final = signal.SIGVTALRM
@@ -30,6 +30,7 @@ _PATIENCE: Final = 5.0
 _LOCKED: Final = 1.0
 """Seconds after which that was in vain."""
 STDERR: Final = 2
+End: TypeAlias = Callable[[str], None]
 
 
 class TimeIsUp(BaseException):
@@ -64,9 +65,7 @@ def time_limit(seconds: float, culprit: str) -> Iterator[None]:
 
 @contextmanager
 def blocking_limit(
-    seconds: float,
-    name_of: Callable[[asyncio.Task[object]], str | None],
-    last_resort: Callable[[str], None],
+    seconds: float, name_of: Callable[[asyncio.Task[object]], str | None], last_resort: End
 ) -> Iterator[Callable[[], float]]:
     """While the body runs an event loop, raise `TimeIsUp` in a task that does not give the loop back.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Final, TypeAlias
 
 from jackfield import _limited
-from jackfield._guard import TimeIsUp, blocking_limit, end_start
+from jackfield._guard import End, TimeIsUp, blocking_limit, end_start
 from jackfield._host import Kernel
 from jackfield._plugins import Plugin, State, blame_dependency, describe, in_order
 
@@ -30,13 +30,11 @@ async def start(plugins: Iterable[Plugin], kernel: Kernel, seconds: float) -> No
             await asyncio.gather(*(_start(plugin, kernel, seconds, lost) for plugin in fit))
 
 
-async def stop(
-    plugins: Iterable[Plugin], kernel: Kernel, seconds: float, whose: Whose, last_resort: Callable[[str], None]
-) -> None:
+async def stop(plugins: Iterable[Plugin], kernel: Kernel, seconds: float, whose: Whose, end: End) -> None:
     """Stop the plugins that were started; one that takes longer than `seconds` is left to itself."""
     started = [plugin for plugin in plugins if plugin.begun]
     for wave in reversed(in_order(started)):
-        with blocking_limit(seconds, whose, last_resort) as lost:
+        with blocking_limit(seconds, whose, end) as lost:
             await asyncio.gather(*(_stop(plugin, kernel, seconds, lost) for plugin in wave))
 
 

@@ -197,8 +197,7 @@ def _load(plugin: Plugin, others: Iterable[Plugin], settings: Settings) -> None:
     table = settings.plugins.tables.get(plugin.name, {})
     try:
         with time_limit(settings.server.start_timeout, plugin.name):
-            if plugin.object is None:  # else whoever tests it has it at hand
-                plugin.object = _import(plugin.manifest)
+            plugin.object = _import(plugin.manifest) if plugin.object is None else plugin.object
             _check_object(plugin, others)
             check_hooks(plugin.object, plugin.name)
             plugin.hooks = Hooks([(plugin.name, plugin.object)])
