@@ -11,6 +11,7 @@ import pytest
 
 import jackfield
 import jackfield.client
+import jackfield.testing
 from jackfield import Code, _codec, _contract, _envelope, _json
 from jackfield._facade import hook_names
 from jackfield._transport import link, meter
@@ -112,11 +113,12 @@ def test_every_command_is_documented(path: str, command: click.Command) -> None:
 
 
 def test_every_public_name_is_documented() -> None:
-    """What `import jackfield` offers is somewhere in the documentation, and the client's names are in its page."""
+    """What `import jackfield` offers is somewhere in the documentation; the other doors have pages of their own."""
     written = "\n".join(path.read_text(encoding="utf-8") for path in DOCS.glob("*.md"))
     assert [name for name in jackfield.__all__ if not re.search(rf"\b{name}\b", written)] == []
-    names = jackfield.client.__all__
-    assert [name for name in names if not re.search(rf"`[^`]*\b{name}\b[^`]*`", text("client.md"))] == []
+    for door, page in ((jackfield.client, "client.md"), (jackfield.testing, "testing.md")):
+        names = door.__all__
+        assert [name for name in names if not re.search(rf"`[^`]*\b{name}\b[^`]*`", text(page))] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
