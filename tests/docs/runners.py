@@ -20,6 +20,7 @@ from jackfield._settings import Settings
 from jackfield_demo.messages import DemoSettings
 from jackfield_files.messages import FilesSettings
 from jackfield_jwt.settings import JwtSettings
+from jackfield_kv.settings import KvSettings
 from jackfield_metrics.messages import MetricsSettings
 from jackfield_ratelimit.settings import RatelimitSettings
 from tests.docs.blocks import ANEW, Block
@@ -31,6 +32,7 @@ _PLUGINS: Final[dict[str, type[BaseModel]]] = {
     "demo": DemoSettings,
     "files": FilesSettings,
     "jwt": JwtSettings,
+    "kv": KvSettings,
     "metrics": MetricsSettings,
     "ratelimit": RatelimitSettings,
 }

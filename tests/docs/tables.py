@@ -31,6 +31,7 @@ from jackfield._settings import (
 )
 from jackfield_files.messages import FilesSettings
 from jackfield_jwt.settings import JwtSettings
+from jackfield_kv.settings import KvSettings
 from jackfield_metrics.messages import MetricsSettings
 from jackfield_ratelimit.settings import RatelimitSettings, Rule
 
@@ -144,6 +145,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "log_keys": partial(table, LogSettings),
     "files_keys": partial(table, FilesSettings),
     "jwt_keys": partial(table, JwtSettings),
+    "kv_keys": partial(table, KvSettings),
     "metrics_keys": partial(table, MetricsSettings),
     "ratelimit_keys": partial(table, RatelimitSettings),
     "ratelimit_rules": partial(table, Rule),

@@ -22,6 +22,7 @@ PACKAGES = {
     "jackfield_demo": "plugins/demo",
     "jackfield_files": "plugins/files",
     "jackfield_jwt": "plugins/jwt",
+    "jackfield_kv": "plugins/kv",
     "jackfield_system": "plugins/system",
 }
 
@@ -108,6 +109,16 @@ async def test_the_jwt_plugin_works_alone_with_the_kernel(install: Install, tmp_
         assert list(server.plugins) == ["jwt"]
         async with connected(server.url) as client:
             assert await client.call("api.auth.whoami") == {"data": {"expires": None, "scopes": [], "sub": None}}
+        assert server.stop() == 0
+
+
+@pytest.mark.full
+async def test_the_kv_plugin_works_alone_with_the_kernel(install: Install, tmp_path: Path) -> None:
+    """The kv plugin's wheel beside the kernel's is all that it needs, if it is not to use Redis."""
+    with _serving_from(install("jackfield", "jackfield_kv"), tmp_path) as server:
+        assert list(server.plugins) == ["kv"]
+        async with connected(server.url) as client:
+            assert await client.call("api.kv.set", {"key": "a", "value": 1}) == {"data": {"version": 1}}
         assert server.stop() == 0
 
 
