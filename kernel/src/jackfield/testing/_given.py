@@ -62,9 +62,11 @@ def plugin_of(plugin: object, settings: Mapping[str, Any], near: Path, name: str
         return _named(plugin, near)
     if isinstance(plugin, ModuleType):
         file = getattr(plugin, "__file__", None)
-        targets = (plugin.__name__, f"{plugin.__name__}:")
-        found = _look(Path(file).parent if file else near, lambda one: one.manifest.target.startswith(targets))
-        if found is not None and found.found.manifest.target.partition(":")[0] == plugin.__name__:
+        found = _look(
+            Path(file).parent if file else near,
+            lambda one: one.manifest.target.partition(":")[0].strip() == plugin.__name__,
+        )
+        if found is not None:
             return found
         return _made(plugin, settings, name or plugin.__name__.rpartition(".")[2].removeprefix(_PREFIX))
     if isinstance(plugin, Service):
