@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jackfield import CallError, Principal
-from jackfield.testing import Client, RunningKernel, assert_plugin_contract
+from jackfield.testing import Client, RunningKernel
 from plugins.kv.tests.calls import put
 from tests.support.waiting import LIMIT
 
@@ -20,11 +20,6 @@ from tests.support.waiting import LIMIT
 def jackfield_settings(tmp_path: Path) -> dict[str, object]:
     """A file of its own for each test, and limits that tests come to."""
     return {"path": tmp_path / "kv.sqlite3", "max_value": 5000, "max_watches": 5}
-
-
-def test_it_keeps_the_contract(tmp_path: Path) -> None:
-    """Described, started and stopped without a trace, and silent while it is switched off."""
-    assert_plugin_contract("kv", settings={"path": tmp_path / "kv.sqlite3"}, project=Path(__file__).parent)
 
 
 async def refused(client: Client, function: str, data: Any) -> CallError:
