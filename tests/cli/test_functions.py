@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import Invoke, Shell
+from tests.support.installed import disabled
+from tests.support.plugins import write_plugin
 from tests.support.server import Server
 
 NEIGHBOURS = '[plugins]\npolicy = "listed"\nenabled = ["neighbour", "weather"]'
@@ -80,7 +82,43 @@ def test_one_function_as_json_is_an_array_of_one(invoke: Invoke, server: Server)
             "errors": ["failed_precondition"],
             "input": {"type": "string"},
             "output": {"type": "null"},
+            "optional": True,
+            "requires": None,
+            "ordered": False,
+            "detached": False,
+            "timeout": None,
+            "deprecated": None,
+            "emits": {},
         }
+    ]
+
+
+def test_what_a_function_emits_and_that_it_is_deprecated(invoke: Invoke, tmp_path: Path) -> None:
+    """As its author has declared it."""
+    source = """
+        from jackfield import Call, Service, hookimpl
+
+        service = Service("api.old")
+
+        @service.function(emits={"moved": int}, deprecated="use api.new.f")
+        async def f(call: Call) -> str:
+            return ""
+
+        @hookimpl
+        def jackfield_services():
+            return [service]
+    """
+    write_plugin(tmp_path / "site", "old", source, namespaces=["api.old"])
+    result = invoke("functions", "api.old.f", config=disabled(), path=[tmp_path / "site"])
+    assert result.out.splitlines() == [
+        "api.old.f   unary   plugin old",
+        "  deprecated: use api.new.f",
+        "takes",
+        "  null",
+        "gives",
+        "  string",
+        "emits moved",
+        "  integer",
     ]
 
 

@@ -526,6 +526,16 @@ def test_a_default_stands_for_no_data() -> None:
         taking(int).validate(None, buffers=False)
 
 
+def test_what_it_emits_has_to_be_describable() -> None:
+    """As what it takes and gives."""
+
+    async def f(call: Call) -> None: ...
+
+    assert Contract(f, {"moved": int}).emits == {"moved": {"type": "integer"}}
+    with pytest.raises(ContractError, match="the type of its result cannot be checked or described"):
+        Contract(f, {"moved": object.__init__})
+
+
 def test_a_function_without_data_takes_none() -> None:
     """Null is none; anything else is refused."""
     contract = giving(None)

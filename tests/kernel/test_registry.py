@@ -133,6 +133,22 @@ def test_a_function_is_described() -> None:
     assert (info.input, info.output) == ({"type": "integer"}, {"type": "string"})
 
 
+def test_a_function_is_described_as_it_was_declared() -> None:
+    """Order, life, deadline, deprecation, what it emits, and whether data may be left out."""
+    service = Service("api.one")
+
+    @service.function(ordered=True, detached=True, timeout=5, deprecated="use g", emits={"moved": bytes})
+    async def f(call: Call, data: int = 1) -> None: ...
+
+    described = plugin("one", [], namespaces=("api.one",))
+    [function] = service.functions
+    described.served = (Served("api.one.f", function, Contract(function.handler, function.emits)),)
+    info = Registry([described]).table["api.one.f"].info
+    assert (info.ordered, info.detached, info.timeout, info.deprecated) == (True, True, 5, "use g")
+    assert info.emits == {"moved": {"type": "string", "format": "binary"}}
+    assert info.optional is True
+
+
 def test_a_function_without_data_takes_null() -> None:
     """Its input is described as such, and a missing docstring as an empty one."""
     info = Registry([plugin("one", ["api.one.f"])]).table["api.one.f"].info

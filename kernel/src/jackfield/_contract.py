@@ -69,6 +69,7 @@ class Contract:
     Args:
         handler: The author's function: `(call)` or `(call, data)`, every part annotated. Where `data` has a default,
             a call without data gets it.
+        emits: The events that it emits, each with the type of its data.
 
     Raises:
         ContractError: The signature does not say enough, or says what cannot be checked or described.
@@ -77,15 +78,17 @@ class Contract:
         kind: Who sends a stream.
         threaded: Whether it is a plain `def`, which runs in a worker thread.
         takes_data: Whether it has a parameter for the argument.
+        optional: Whether a call may leave the argument out.
         input_schema: JSON Schema (2020-12) of the argument.
         output_schema: JSON Schema (2020-12) of the result.
+        emits: JSON Schema (2020-12) of the data of each event.
         validate: Takes an argument.
         take: Takes an argument, or raises pydantic's `ValidationError`, upon which `validate` tells the fault; None
             where it takes more to find out whether it is one.
         glance: Gives the text of a result that needs no closer look, and None for any other.
     """
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, emits: Mapping[str, object] | None = None) -> None:
         self._where = _place(handler)
         hints = self._hints(handler)
         parameters = list(inspect.signature(handler).parameters.values())
@@ -94,7 +97,7 @@ class Contract:
             self._refuse("takes (call), (call, data) or (call, items), and nothing else")
         self.takes_data = len(parameters) == 2
         self._default = parameters[1].default if self.takes_data else None
-        self._has_default = self.takes_data and self._default is not inspect.Parameter.empty
+        self.optional = self.takes_data and self._default is not inspect.Parameter.empty
         data_type = self._annotation(handler, hints, parameters[1].name) if self.takes_data else None
         result_type = self._annotation(handler, hints, "return")
         self.kind = _kind(data_type, result_type)
@@ -108,10 +111,11 @@ class Contract:
         self._validate_json = argument_validator.validate_json
         self.take: Take | None = None
         self.validate: Validate = self._validate
-        if self.takes_data and not self._has_default and _shape.same_in_both_modes(argument):
+        if self.takes_data and not self.optional and _shape.same_in_both_modes(argument):
             self.take = self._validate_python
             self.validate = _in_python_mode(self._validate_python, self._validate)
         result, self.output_schema = self._adapter(result_type, "serialization")
+        self.emits = {event: self._adapter(kind, "serialization")[1] for event, kind in (emits or {}).items()}
         self._validate_result = validator(result).validate_python
         self._to_json = serializer(result).to_json
         self._checks_integers = _shape.holds_integers(result)
@@ -134,7 +138,7 @@ class Contract:
             self._refuse("promises a stream, but yields nothing: it has to be an async def that yields its items")
         if self.kind is Kind.CLIENT and self.threaded:
             self._refuse("takes a stream in a plain def: it has to be an async def")
-        if self.kind in (Kind.CLIENT, Kind.BOTH) and self._has_default:
+        if self.kind in (Kind.CLIENT, Kind.BOTH) and self.optional:
             self._refuse("has a default for its stream; a stream that the client sends may simply be empty")
 
     def _item(self, annotation: object) -> object:
@@ -153,7 +157,7 @@ class Contract:
             if data is not None:
                 raise CallError(Code.INVALID_ARGUMENT, "This function takes no data.")
             return None
-        if data is None and self._has_default:
+        if data is None and self.optional:
             return self._default
         try:
             if buffers and _json.holds_buffers(data):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from jackfield._contract import Kind
@@ -28,6 +28,12 @@ class FunctionInfo:
         input: JSON Schema (2020-12) of its argument; of one item, where the client sends a stream.
         output: JSON Schema (2020-12) of its result; of one item, where the server sends a stream.
         requires: The scopes that a caller needs, by its author's word or the operator's; None where nobody has said.
+        optional: Whether a call may leave its argument out.
+        ordered: Whether calls of one connection run one at a time.
+        detached: Whether it runs on when its client goes away.
+        timeout: Seconds that a call has when the caller says nothing; None where its author has not said.
+        deprecated: What callers are to use instead, if it is not to be used any more.
+        emits: JSON Schema (2020-12) of the data of each event that its author says it emits.
     """
 
     event: str
@@ -39,6 +45,12 @@ class FunctionInfo:
     input: Mapping[str, object]
     output: Mapping[str, object]
     requires: tuple[str, ...] | None = None
+    optional: bool = False
+    ordered: bool = False
+    detached: bool = False
+    timeout: float | None = None
+    deprecated: str | None = None
+    emits: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

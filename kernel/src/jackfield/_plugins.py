@@ -266,7 +266,7 @@ def _served(plugin: Plugin, services: Sequence[Service]) -> tuple[Served, ...]:
         for function in service.functions:
             try:
                 event = f"{service.namespace}.{function.name}"
-                contract = Contract(function.handler)
+                contract = Contract(function.handler, function.emits)
                 if function.detached and contract.kind is not Kind.UNARY:
                     raise ContractError(f"{event} is a stream, which ends with its connection: it cannot be detached")
                 served.append(Served(event, function, contract))

@@ -84,15 +84,21 @@ class Registry:
 
 
 def _info(plugin: Plugin, served: Served, access: Access | None) -> FunctionInfo:
-    doc = served.function.doc
+    function, contract, doc = served.function, served.contract, served.function.doc
     return FunctionInfo(
         event=served.event,
-        kind=served.contract.kind,
+        kind=contract.kind,
         plugin=plugin.name,
         summary=doc.partition("\n")[0],
         doc=doc,
-        errors=served.function.errors,
-        input=served.contract.input_schema if served.contract.takes_data else {"type": "null"},
-        output=served.contract.output_schema,
-        requires=served.function.requires if access is None else access.requires,
+        errors=function.errors,
+        input=contract.input_schema if contract.takes_data else {"type": "null"},
+        output=contract.output_schema,
+        requires=function.requires if access is None else access.requires,
+        optional=contract.optional,
+        ordered=function.ordered,
+        detached=function.detached,
+        timeout=function.timeout,
+        deprecated=function.deprecated,
+        emits=contract.emits,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, TypeVar, overload
 
 from jackfield._contract import Handler
@@ -29,6 +29,8 @@ class Function:
     errors: tuple[str, ...] = ()
     requires: tuple[str, ...] | None = None
     visible: bool = False
+    deprecated: str | None = None
+    emits: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def doc(self) -> str:
@@ -81,9 +83,11 @@ class Service:
         errors: Iterable[Code | str] = (),
         requires: str | Iterable[str] | None = None,
         visible: bool = False,
+        deprecated: str | None = None,
+        emits: Mapping[str, object] | None = None,
     ) -> Callable[[F], F]: ...
 
-    def function(
+    def function(  # noqa: PLR0913 - each is a word of the declaration, and has a default
         self,
         handler: F | None = None,
         /,
@@ -95,6 +99,8 @@ class Service:
         errors: Iterable[Code | str] = (),
         requires: str | Iterable[str] | None = None,
         visible: bool = False,
+        deprecated: str | None = None,
+        emits: Mapping[str, object] | None = None,
     ) -> F | Callable[[F], F]:
         """Declare a function: `async def`, or a plain `def`, which runs in a worker thread.
 
@@ -111,6 +117,8 @@ class Service:
             requires: The scopes that a caller needs, all of them; `()` lets in everybody who is known. Left out, nobody
                 may call it until the operator says who. Where nobody has to say who they are, this means nothing.
             visible: Callers who may not call it are told `permission_denied`; to others it does not exist.
+            deprecated: What callers are to use instead; the function works as before.
+            emits: The events that it emits to its caller, each with the type of its data, for its contract.
 
         Raises:
             ValueError: The name is taken or no name, the timeout is not positive, a code is none of the sixteen, a
@@ -129,6 +137,8 @@ class Service:
                     errors=tuple(Code(code).value for code in errors),
                     requires=None if requires is None else read_scopes(requires),
                     visible=visible,
+                    deprecated=deprecated,
+                    emits=dict(emits or {}),
                 )
             )
             return function

@@ -105,6 +105,13 @@ def _whole(function: FunctionInfo) -> dict[str, object]:
         "errors": list(function.errors),
         "input": function.input,
         "output": function.output,
+        "optional": function.optional,
+        "requires": function.requires,
+        "ordered": function.ordered,
+        "detached": function.detached,
+        "timeout": function.timeout,
+        "deprecated": function.deprecated,
+        "emits": function.emits,
     }
 
 
@@ -117,10 +124,15 @@ def _page(function: FunctionInfo) -> Iterator[str]:
     yield f"{click.style(line(function.event), bold=True)}   {line(function.kind)}   plugin {line(function.plugin)}"
     for text in clean(function.doc).splitlines():
         yield f"  {text}".rstrip()
+    if function.deprecated is not None:
+        yield click.style(f"  deprecated: {line(function.deprecated)}", fg="yellow")
     takes = "takes a stream of" if function.kind in (Kind.CLIENT, Kind.BOTH) else "takes"
     gives = "gives a stream of" if function.kind in (Kind.SERVER, Kind.BOTH) else "gives"
     for title, schema in ((takes, function.input), (gives, function.output)):
         yield title
+        yield from (f"  {text}" for text in schemas.describe(schema))
+    for event, schema in function.emits.items():
+        yield f"emits {line(event)}"
         yield from (f"  {text}" for text in schemas.describe(schema))
     if function.errors:
         yield "errors"

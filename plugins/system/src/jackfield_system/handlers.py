@@ -112,4 +112,10 @@ def _description(found: FunctionInfo) -> Description:
         errors=list(found.errors),
         input=dict(found.input),
         output=dict(found.output),
+        optional=found.optional,
+        ordered=found.ordered,
+        detached=found.detached,
+        timeout=found.timeout,
+        deprecated=found.deprecated,
+        emits={event: dict(schema) for event, schema in found.emits.items()},
     )

@@ -63,12 +63,18 @@ class Out(WhichPlugin):
 
 
 class Description(FunctionRow):
-    """One function with its contract; the schemas are JSON Schema 2020-12."""
+    """One function with its contract; the schemas are JSON Schema 2020-12, `timeout` is in seconds."""
 
     doc: str
     errors: list[str]
     input: dict[str, Any]
     output: dict[str, Any]
+    optional: bool
+    ordered: bool
+    detached: bool
+    timeout: float | None
+    deprecated: str | None
+    emits: dict[str, dict[str, Any]]
 
 
 class Pattern(BaseModel):
