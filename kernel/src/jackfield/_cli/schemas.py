@@ -34,6 +34,11 @@ def describe(schema: Schema) -> list[str]:
     return [", ".join([reader.type_of(schema), *reader.bounds(schema)])]
 
 
+def type_of(schema: Schema, root: Schema) -> str:
+    """Return the type of a part of a schema in a few words."""
+    return _Reader(root).type_of(schema)
+
+
 class _Reader:
     def __init__(self, root: Schema) -> None:
         self._definitions: Schema = root.get("$defs", {})

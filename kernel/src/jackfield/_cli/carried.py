@@ -1,0 +1,76 @@
+"""The contract that a distribution carries, and whether its plugin still fits it.
+
+A server looks when it starts, so nothing is imported here for plugins that carry none or that fit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import TYPE_CHECKING, Final
+
+from jackfield._host import FunctionInfo, PluginInfo
+
+if TYPE_CHECKING:
+    from jackfield._cli.document import PluginContract
+
+FILE: Final = "jackfield-contract.json"
+FOLDER: Final = "extra_metadata"
+"""Of a distribution's metadata; where hatchling puts what a build adds."""
+
+log: Final = logging.getLogger("jackfield.plugins")
+
+
+def text_of(distribution_name: str) -> str | None:
+    """Return the text of the contract that an installed distribution carries; None if it carries none."""
+    try:
+        return distribution(distribution_name).read_text(f"{FOLDER}/{FILE}")
+    except PackageNotFoundError:
+        return None
+
+
+def outdated(plugins: Iterable[PluginInfo], functions: Sequence[FunctionInfo]) -> dict[str, list[str]]:
+    """Return, by plugin, in what it breaks the contract that its distribution carries: a line for each change.
+
+    Args:
+        plugins: Those that are installed; what was not loaded is passed over.
+        functions: What they serve, by their authors' word.
+    """
+    found: dict[str, list[str]] = {}
+    for info in plugins:
+        if info.state not in ("loaded", "started"):
+            continue
+        text = text_of(info.distribution)
+        if text is not None and (broken := _broken(info, text, functions)):
+            found[info.name] = broken
+    return found
+
+
+def warn(plugins: Iterable[PluginInfo], functions: Sequence[FunctionInfo]) -> None:
+    """Say in the log which plugins no longer fit the contracts that their distributions carry, and in what."""
+    for name, changes in outdated(plugins, functions).items():
+        for change in changes:
+            log.warning("plugin %s does not keep the contract that it carries: %s", name, change)
+
+
+def _broken(info: PluginInfo, text: str, functions: Sequence[FunctionInfo]) -> list[str]:
+    from jackfield._cli import document
+
+    try:
+        promised = document.parse(text, f"the contract that {info.distribution} carries")
+    except document.DocumentError as error:
+        return [str(error)]
+    plugin = next((one for one in promised.plugins if one.name == info.name), None)
+    if plugin is None:
+        return []
+    served = plugin.model_copy(update={"functions": document.functions_of(info.name, functions)})
+    return [] if served.model_dump_json() == plugin.model_dump_json() else _changes(plugin, served)
+
+
+def _changes(promised: PluginContract, served: PluginContract) -> list[str]:
+    from jackfield._cli.comparing import compare
+    from jackfield._cli.document import Document
+
+    changes = compare(Document(plugins=(promised,)), Document(plugins=(served,)))
+    return [f"{change.where}: {change.rule}: {change.summary}" for change in changes if change.breaking]
