@@ -16,7 +16,8 @@ WEBSOCKET ?= picows
 
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := $(patsubst %/pyproject.toml,%,kernel/pyproject.toml $(wildcard plugins/*/pyproject.toml))
+PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+PACKAGES := kernel $(PLUGINS)
 LOWEST := .tools/lowest
 INTEROP := tests/interop
 BENCH := tests/bench/peers
@@ -105,11 +106,13 @@ $(BIN)/python:
 	$(need_python)
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
-# The packages build with the hatchling of the lock, so nothing unlocked is fetched. Where the environment forbids to
-# write bytecode later, a start would take twice as long without that of the installation.
+# The packages build with the hatchling of the lock, so nothing unlocked is fetched, and plugins with the kernel's build
+# hook. Where the environment forbids to write bytecode later, a start would take twice as long without that of the
+# installation.
 $(VENV)/.installed: requirements.lock $(PACKAGES:=/pyproject.toml) | $(UV) $(BIN)/python
 	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e ./kernel
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(PLUGINS:%=-e ./%)
 	$(UV) pip check --quiet --python $(BIN)/python
 	@touch $@
 
@@ -120,7 +123,8 @@ $(LOWEST)/.installed: requirements.lock $(PACKAGES:=/pyproject.toml) | $(UV)
 	$(UV) pip compile --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --all-extras --no-header --no-annotate \
 		$(PACKAGES:=/pyproject.toml) -o $(LOWEST)/floors.txt
 	$(UV) pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/floors.txt --group build --group test
-	$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps --no-build-isolation $(PACKAGES:%=-e ./%)
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps --no-build-isolation -e ./kernel
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps --no-build-isolation $(PLUGINS:%=-e ./%)
 	$(UV) pip check --quiet --python $(LOWEST)/bin/python
 	@touch $@
 

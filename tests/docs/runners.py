@@ -141,9 +141,8 @@ def _toml(block: Block, stage: Stage) -> None:
             if name in settings.plugins.tables:
                 model.model_validate(settings.plugins.tables[name])
     else:
-        assert table.keys() <= {"build-system", "project", "tool"}, (
-            f"neither jackfield.toml nor pyproject.toml: {list(table)}"
-        )
+        known = {"build-system", "project", "tool"}
+        assert {"project"} <= table.keys() <= known, f"neither jackfield.toml nor pyproject.toml: {list(table)}"
         groups = table["project"]["entry-points"]
         targets = set(groups["jackfield.plugins"].values())
         assert set(groups.get("jackfield.namespaces", {}).values()) <= targets, "a namespace of no plugin"

@@ -32,7 +32,7 @@ _MODULES: Final = Path(__file__).parents[1] / "interop" / "node_modules"
 _SHIM: Final = '#!/bin/sh\nexec "{python}" -m {module} "$@"\n'
 # What a reader gets from an index is there already, and nothing is fetched.
 _PIP: Final = """#!/bin/sh
-if [ "$1" = install ]; then shift; set -- install --no-index --no-build-isolation "$@"; fi
+case "$1" in install | wheel) command=$1; shift; set -- "$command" --no-index --no-build-isolation "$@" ;; esac
 exec "{python}" -m pip "$@"
 """
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from jackfield._cli import group
+from jackfield._cli.rules import RULES
 from jackfield._settings import (
     AccessRule,
     AccessSettings,
@@ -131,8 +132,15 @@ def _names(option: click.Option, context: click.Context) -> str:
     return ", ".join(f"`{name}{value}`" for name in [*option.opts, *option.secondary_opts])
 
 
+def rules() -> str:
+    """Return the table of the rules by which contracts are compared."""
+    rows = [f"| `{name}` | {'yes' if rule.breaking else 'no'} | {rule.reason} |" for name, rule in RULES.items()]
+    return "\n".join(["| rule | breaks callers | why |", "|---|---|---|", *rows])
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "limits": limits,
+    "contract_rules": rules,
     "server_keys": partial(table, ServerSettings),
     "limits_keys": partial(table, Limits),
     "plugins_keys": partial(table, PluginSettings),

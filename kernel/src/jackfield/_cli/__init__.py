@@ -23,6 +23,8 @@ _COMMANDS: Final = {
     "functions": "List what can be called, or show one function.",
     "call": "Call a function of a running server.",
     "top": "Show what a running server is doing, as it happens.",
+    "schema": "Write the contract of plugins, for programs.",
+    "diff": "Show which changes of a contract break callers.",
     "check": "Check configuration and plugins, for CI.",
     "config": "Write and show the configuration.",
     "doctor": "See whether this machine, or a proxy, is fit for a server.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final, TypeAlias
 
 import click
 
+from jackfield._cli.carried import outdated
 from jackfield._cli.inspection import Inspection, inspect, is_faulty
 from jackfield._cli.options import json_option
 from jackfield._cli.readiness import unfounded, unmatched, unopened, unservable
@@ -16,6 +18,11 @@ from jackfield._configuration import DEFAULT_FILE, load
 from jackfield._errors import StartError
 from jackfield._host import PluginInfo
 from jackfield._settings import Settings
+
+Broken: TypeAlias = Mapping[str, Sequence[str]]
+"""By plugin, in what it breaks the contract that its distribution carries."""
+
+_HINT: Final = "install a wheel that was built from the code which runs"
 
 
 @click.command("check")
@@ -27,7 +34,7 @@ def command(path: Path | None, *, as_json: bool) -> None:
     PATH is a configuration file, or a folder with a jackfield.toml; the file that a server would read, if
     left out.
     Each plugin is loaded in a process of its own; none is started. Plugins that are disabled, or not on the list, are
-    no faults.
+    no faults. One that does not keep the contract which its distribution carries is one.
 
     The address must be one of this machine, and TLS files must be there; that a server listens there already is no
     fault. A rule that matches no function is told of and is no fault either.
@@ -49,16 +56,17 @@ def command(path: Path | None, *, as_json: bool) -> None:
     found = inspect(settings, settings.file)
     found = replace(found, faults=[*unservable(settings), *found.faults, *unfounded(settings, found)])
     warnings = [*unmatched(settings, found), *unopened(settings, found)]
+    broken = outdated(found.plugins, found.functions)
     faulty = [plugin for plugin in found.plugins if is_faulty(plugin)]
     if as_json:
-        write_json({**_report(settings, found, faulty), "warnings": warnings})
+        write_json({**_report(settings, found, faulty, broken), "warnings": warnings})
     else:
-        for text in _lines(settings, found):
+        for text in _lines(settings, found, broken):
             write(text)
     for text in warnings:
         click.secho(f"! {clean(text)}", fg="yellow", err=True)
     complain(found.faults)
-    count = len(found.faults) + len(faulty)
+    count = len(found.faults) + len(faulty) + len(broken)
     if count:
         complain(f"{count} faults" if count > 1 else "1 fault")
     elif not as_json:
@@ -70,9 +78,13 @@ def _general(faults: Sequence[str]) -> list[dict[str, object]]:
     return [{"plugin": None, "kind": "StartError", "reason": fault, "hint": None} for fault in faults]
 
 
-def _report(settings: Settings, found: Inspection, faulty: Sequence[PluginInfo]) -> dict[str, object]:
+def _report(settings: Settings, found: Inspection, faulty: Sequence[PluginInfo], broken: Broken) -> dict[str, object]:
     faults = _general(found.faults)
     faults += [{"plugin": one.name, "kind": one.kind, "reason": one.reason, "hint": one.hint} for one in faulty]
+    faults += [
+        {"plugin": name, "kind": "BrokenContract", "reason": "; ".join(changes), "hint": _HINT}
+        for name, changes in broken.items()
+    ]
     return {
         "ok": not faults,
         "file": str(settings.file) if settings.file else None,
@@ -84,18 +96,21 @@ def _report(settings: Settings, found: Inspection, faulty: Sequence[PluginInfo])
     }
 
 
-def _lines(settings: Settings, found: Inspection) -> list[str]:
+def _lines(settings: Settings, found: Inspection, broken: Broken) -> list[str]:
     source = str(settings.file) if settings.file else "defaults: there is no jackfield.toml here"
     rows = [[click.style("✓", fg="green"), "configuration", clean(source)]]
     for plugin in found.plugins:
         if is_faulty(plugin):
             hint = f"   → {line(plugin.hint)}" if plugin.hint else ""
             mark, said = click.style("✗", fg="red"), f"{plugin.state}: {line(plugin.reason or '')}{hint}"
+        elif plugin.name in broken:
+            mark, said = click.style("✗", fg="red"), f"does not keep the contract that it carries   → {_HINT}"
         elif plugin.state == "loaded":
             mark, said = click.style("✓", fg="green"), _served(plugin)
         else:
             mark, said = "-", plugin.state if plugin.state == "disabled" else "not on the list"
         rows.append([mark, line(f"{plugin.name} {plugin.version}"), said])
+        rows += [["", "", line(change)] for change in broken.get(plugin.name, ())]
     return columns(rows)
 
 

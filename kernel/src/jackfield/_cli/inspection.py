@@ -67,6 +67,7 @@ def inspect(
     load: bool = True,
     wanted: Wanted | None = None,
     found: Sequence[Found] | None = None,
+    aside: Path | None = None,
 ) -> Inspection:
     """Find out what is installed and what becomes of it.
 
@@ -76,6 +77,8 @@ def inspect(
         load: Whether to load plugins; without it only metadata is read.
         wanted: Which plugins to load, beside those that they depend on; all that may be if left out.
         found: What is installed; discovered if left out.
+        aside: A folder with plugins that are not installed: what is in it comes first, and no variable is read as
+            configuration.
     """
     # What the kernel would log is what this returns.
     logging.getLogger("jackfield").addHandler(logging.NullHandler())
@@ -87,7 +90,8 @@ def inspect(
     if load:
         candidates = [plugin for plugin in plugins if plugin.state is State.DISCOVERED]
         waves = _plugins.in_order(candidates)
-        results = _load_apart(_with_dependencies([p for wave in waves for p in wave], wanted), settings, config)
+        chosen = _with_dependencies([p for wave in waves for p in wave], wanted)
+        results = _load_apart(chosen, settings, config, aside)
         for plugin in (p for wave in waves for p in wave):
             result = results.get(plugin.manifest.qualified)
             if isinstance(result, dict) and result["settings"] is not None:
@@ -135,11 +139,11 @@ def _blame_twin(plugin: Plugin, others: Sequence[Plugin]) -> None:
 
 
 def _load_apart(
-    plugins: Sequence[Plugin], settings: Settings, config: Path | None
+    plugins: Sequence[Plugin], settings: Settings, config: Path | None, aside: Path | None
 ) -> dict[str, dict[str, Any] | PluginError]:
     limit = settings.server.start_timeout + GRACE
     with tempfile.TemporaryDirectory(prefix="jackfield-", ignore_cleanup_errors=True) as folder:
-        children = [_Child(p.manifest.qualified, config, Path(folder) / str(i)) for i, p in enumerate(plugins)]
+        children = [_Child(p.manifest.qualified, config, aside, Path(folder) / str(i)) for i, p in enumerate(plugins)]
         asyncio.run(_run_all(children, limit))
         return {child.plugin: child.result() for child in children}
 
@@ -163,10 +167,11 @@ class _Child:
     Args:
         plugin: The plugin, as `distribution:name`.
         config: The configuration file.
+        aside: A folder with plugins that are not installed.
         folder: Where its output and its result go.
     """
 
-    def __init__(self, plugin: str, config: Path | None, folder: Path) -> None:
+    def __init__(self, plugin: str, config: Path | None, aside: Path | None, folder: Path) -> None:
         folder.mkdir()
         self.plugin = plugin
         self._answer = folder / "result.json"
@@ -174,7 +179,8 @@ class _Child:
         self._status: int | None = None
         self._request = {
             "plugin": plugin,
-            "path": sys.path,
+            "path": [str(aside), *sys.path] if aside else sys.path,
+            "variables": aside is None,
             "config": str(config) if config else None,
             "result": str(self._answer),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -50,6 +51,17 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say which server to speak with, as one argument `target`."""
 
     @click.option("--url", type=Url(), help="The server's address; from the configuration if left out.")
+    @identity_options
+    @functools.wraps(command)
+    def with_target(*args: Any, url: str | None, target: Target, **kwargs: Any) -> None:
+        command(*args, target=replace(target, url=url), **kwargs)
+
+    return with_target
+
+
+def identity_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say who is calling, and the configuration, as one argument `target`."""
+
     @click.option(
         "--token",
         help="Who you are, for servers that ask; others on this machine can read it. JACKFIELD_TOKEN if left out.",
@@ -61,8 +73,8 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
     )
     @config_option
     @functools.wraps(command)
-    def with_target(
-        *args: Any, url: str | None, token: str | None, token_file: Path | None, config: Path | None, **kwargs: Any
+    def with_identity(
+        *args: Any, token: str | None, token_file: Path | None, config: Path | None, **kwargs: Any
     ) -> None:
         if token is not None and token_file is not None:
             raise click.UsageError("--token and --token-file exclude each other.")
@@ -70,9 +82,9 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
             token = _read_token(token_file)
         elif token is None:
             token = os.environ.get(TOKEN_VARIABLE) or None
-        command(*args, target=Target(config, url, token), **kwargs)
+        command(*args, target=Target(config, None, token), **kwargs)
 
-    return with_target
+    return with_identity
 
 
 def read_settings(config: Path | None, flags: dict[str, dict[str, object]] | None = None) -> Settings:

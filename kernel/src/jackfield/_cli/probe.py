@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ def main() -> None:
     request = json.load(sys.stdin)
     sys.path[:] = request["path"]
     config = request["config"]
-    answer = _load(request["plugin"], Path(config) if config else None)
+    # Whoever builds a wheel has variables of their own, which are none of the plugin's.
+    environ: Mapping[str, str] | None = None if request["variables"] else {}
+    answer = _load(request["plugin"], Path(config) if config else None, environ)
     result = Path(request["result"])
     unfinished = result.with_suffix(".part")
     unfinished.write_text(json.dumps(answer, default=str), encoding="utf-8")
@@ -33,9 +36,9 @@ def main() -> None:
     os._exit(0)
 
 
-def _load(qualified: str, config: Path | None) -> dict[str, Any]:
+def _load(qualified: str, config: Path | None, environ: Mapping[str, str] | None) -> dict[str, Any]:
     plugin = next(Plugin(one.manifest) for one in _manifest.discover() if one.manifest.qualified == qualified)
-    load_all([plugin], load(config))
+    load_all([plugin], load(config, environ=environ))
     return {
         "plugin": asdict(plugin.info),
         "settings": _settings(plugin),

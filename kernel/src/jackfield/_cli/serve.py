@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from jackfield._cli import EXIT_START_FAILED, logs
+from jackfield._cli import EXIT_START_FAILED, carried, logs
 from jackfield._cli.notify import notify
 from jackfield._cli.options import config_option, json_option
 from jackfield._cli.terminal import fail
@@ -74,7 +74,9 @@ def _serve(settings: Settings, fd: int | None, announcement: _Announcement, cont
 
     kernel = JackfieldKernel(settings)
     kernel.load()
-    context.plugins = {function.event: function.plugin for function in kernel.served()}
+    served = kernel.served()
+    context.plugins = {function.event: function.plugin for function in served}
+    carried.warn(kernel.plugins(), served)
     live = implementations(settings.server.websocket)
     run(
         kernel,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,10 @@ from jackfield.client._place import Place
 
 REQUEST_LIMIT = 30.0
 """Seconds that the server has for an answer about itself."""
+EVERYTHING = "*"
+"""In the place of an event: all of them."""
+_AT_ONCE = 16
+"""Questions that are under way at a time; a server takes 64 by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ def survey(target: Target, *, load: bool = True, event: str | None = None, wante
     Args:
         target: Which server.
         load: Whether to ask or to load at all; without it only metadata is read.
-        event: A function whose contract is wanted too, if there is one of that name.
+        event: A function whose contract is wanted too, if there is one of that name; `EVERYTHING` for all of them.
         wanted: Which plugins to load where there is no server; all that may be if left out.
     """
     settings = read_settings(target.config)
@@ -62,7 +66,7 @@ def survey(target: Target, *, load: bool = True, event: str | None = None, wante
         reason = error.reason
     else:
         try:
-            learnt = asyncio.run(_ask(at, event))
+            learnt = asyncio.run(ask(at, event))
             note(f"from the running server at {at.url}")
             return learnt
         except CallError as error:
@@ -92,14 +96,25 @@ async def _operate(at: Place, name: str, data: object) -> None:
         await Client(caller).call(f"api.system.{name}", data, timeout=REQUEST_LIMIT)
 
 
-async def _ask(at: Place, event: str | None) -> Survey:
+async def ask(at: Place, event: str | None) -> Survey:
+    """Ask a server.
+
+    Args:
+        at: Where it is.
+        event: The function whose contract is wanted too; `EVERYTHING` for those of all that may be called.
+
+    Raises:
+        CallError: It cannot be asked, or has nothing to say of itself.
+    """
     async with remote.connected(at) as caller:
         server = Client(caller)
         plugins = await _told(server, at, "plugins")
         functions = await _told(server, at, "functions")
+        wanted = [row["event"] for row in functions if event in (row["event"], EVERYTHING)]
         described = []
-        if event is not None and any(row["event"] == event for row in functions):
-            described = [await _told(server, at, "describe", {"event": event})]
+        for several in _several(wanted):
+            asked = (_told(server, at, "describe", {"event": one}) for one in several)
+            described += await asyncio.gather(*asked)
     rows = {row["event"]: row for row in [*functions, *described]}
     return Survey(_plugins(plugins), [_function(row) for row in rows.values()])
 
@@ -149,4 +164,15 @@ def _function(row: dict[str, Any]) -> FunctionInfo:
         input=row.get("input", {}),
         output=row.get("output", {}),
         requires=None if row.get("requires") is None else tuple(row["requires"]),
+        optional=row.get("optional", False),
+        ordered=row.get("ordered", False),
+        detached=row.get("detached", False),
+        timeout=row.get("timeout"),
+        deprecated=row.get("deprecated"),
+        emits=row.get("emits", {}),
     )
+
+
+def _several(events: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(events), _AT_ONCE):
+        yield events[start : start + _AT_ONCE]
