@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 import socketio
 
@@ -246,3 +247,72 @@ async def test_40_lag_that_is_traced_to_a_plugin_is_no_overload(path: Path, tmp_
                 assert await client.call("api.busy.nap", 0.6) == {"data": "done"}
                 assert await client.call("api.neighbour.hello") == {"data": "still here"}
         assert "overloaded" not in server.log
+
+
+class _Offer:
+    """Calls that come at a rate, whatever becomes of those before them.
+
+    Args:
+        url: Where.
+        seconds: What each costs the server.
+    """
+
+    _CLIENTS = 20
+
+    def __init__(self, url: str, seconds: float) -> None:
+        self.answers: Counter[str] = Counter()
+        self._url = url
+        self._call = f'["api.busy.work",{seconds}]'
+
+    async def keep(self, rate: float, end: Callable[[], bool]) -> None:
+        """Send so many calls a second, by many clients in turn, until the end."""
+        async with AsyncExitStack() as stack:
+            wires = [await stack.enter_async_context(wire(self._url)) for _ in range(self._CLIENTS)]
+            reading = [asyncio.create_task(self._read(each)) for each in wires]
+            loop = asyncio.get_running_loop()
+            start, sent = loop.time(), 0
+            while not end():
+                while sent < (loop.time() - start) * rate:
+                    await wires[sent % self._CLIENTS].send(f"427{self._call}")
+                    sent += 1
+                await asyncio.sleep(0.002)
+            for task in reading:
+                task.cancel()
+            ends = await asyncio.gather(*reading, return_exceptions=True)
+            assert [each for each in ends if not isinstance(each, asyncio.CancelledError)] == []
+
+    async def _read(self, connection: Wire) -> None:
+        while True:
+            answer = str(await connection.socket.recv())
+            if answer == "2":
+                await connection.send("3")
+            else:
+                code = re.search(r'"code":"(\w+)"', answer)
+                self.answers[code[1] if code else "done"] += 1
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seconds", [0.002, 0.0002])
+async def test_40_three_times_as_much_as_can_be_done_lessens_nothing(
+    path: Path, tmp_path: Path, seconds: float
+) -> None:
+    """For a minute, four fifths at least of what a server does that is just busy, for each second of its processor."""
+    config = _config("auto", "loop_lag = 0.25")
+    with serving(tmp_path, path=[path], config=config) as server:
+        process = psutil.Process(server.process.pid)
+
+        def used() -> float:
+            return float(sum(process.cpu_times()[:2]))
+
+        start = used()
+        async with _flooding(server.url, 4, seconds, 1) as busy:
+            await until(lambda: used() - start > 5, 60)
+        peak = busy.answers["done"] / (used() - start)
+        assert set(busy.answers) == {"done"}
+
+        start, offer = used(), _Offer(server.url, seconds)
+        await offer.keep(3 / seconds, lambda: used() - start > 60)
+        assert set(offer.answers) == {"done", "unavailable"}
+        assert offer.answers["done"] / (used() - start) >= 0.8 * peak
+        await _until(lambda: _is_served(server.url), True)

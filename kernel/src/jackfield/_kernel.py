@@ -289,9 +289,14 @@ class JackfieldKernel:
 
     def _watched(self, dispatcher: Dispatcher) -> AbstractContextManager[object]:
         self._overload = overload = Overload(self.settings.limits, dispatcher.shed)
-        self._border.eio.overload = overload
+        eio = self._border.eio
+        eio.overload = overload
         self.health.checks |= {"event loop": overload.loop, "memory": overload.memory}
-        return Watchdog(self.settings.watchdog, dispatcher.culprits, dispatcher.held, overload.beat)
+
+        def beat(late: float, traced: bool) -> None:
+            overload.beat(max(late, eio.turn.behind), traced)
+
+        return Watchdog(self.settings.watchdog, dispatcher.culprits, dispatcher.held, beat)
 
     def _inside(self) -> Inside:
         if self._dispatcher is None:

@@ -22,6 +22,8 @@ _SHED: Final = 0.2
 """Seconds of turning calls away at the most, before some are taken again."""
 _TAKE: Final = 6.0
 """How many times as long they are taken then."""
+_CALM: Final = 2.0
+"""Seconds without overload after which the log says that it is over."""
 _FULL: Final = 0.8
 _ROOMY: Final = 0.75
 """The parts of the memory at which the server begins, and ends, to turn away."""
@@ -52,7 +54,8 @@ class Overload:
         self.lag = 0.0
         self._own_lag = 0.0
         self._used = 0
-        self._slow = self._full = False
+        self._slow = self._full = self._told = False
+        self._busy_at = 0.0
         self._look_at = 0.0
         self._shedding: float | None = None
         self._take_until = 0.0
@@ -74,8 +77,8 @@ class Overload:
             self._look_at = now + _LOOK
             self._used = _resident()
             self._full = self._used > (_ROOMY if self._full else _FULL) * self._memory
-        if self.active != (self._slow or self._full):
-            self._turn(not self.active)
+        self.active = self._slow or self._full
+        self._tell(now)
         self._choose(now, late)
 
     def loop(self) -> str | None:
@@ -86,11 +89,15 @@ class Overload:
         """Return what is wrong with the memory, if anything is."""
         return f"{self._used:,} bytes are in use (limits.memory)" if self._full else None
 
-    def _turn(self, active: bool) -> None:
-        self.active = active
-        if active:
-            log.warning("overloaded: new clients and calls are turned away: %s", self.loop() or self.memory())
-        else:
+    def _tell(self, now: float) -> None:
+        """Log when it begins, and when it has been over for a moment: under a steady flood it comes and goes."""
+        if self.active:
+            self._busy_at = now
+            if not self._told:
+                self._told = True
+                log.warning("overloaded: new clients and calls are turned away: %s", self.loop() or self.memory())
+        elif self._told and now - self._busy_at > _CALM:
+            self._told = False
             log.warning("no longer overloaded: new clients and calls are taken again")
 
     def _choose(self, now: float, late: float) -> None:

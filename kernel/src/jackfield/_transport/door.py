@@ -17,7 +17,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # private
 
 from jackfield._transport.eio import Refused
 from jackfield._transport.engine import Engine
-from jackfield._transport.fast import FastWire, Outbox
+from jackfield._transport.fast import FastWire
 from jackfield._transport.request import Request
 
 
@@ -93,16 +93,12 @@ class Door:
         engines: The Engine.IO servers by their paths.
         other: Makes uvicorn's own protocol, for any other path.
         connections: What uvicorn shuts down.
-        outbox: What writes for all connections.
     """
 
-    def __init__(
-        self, engines: Mapping[str, Engine], other: Callable[[], Any], connections: set[Any], outbox: Outbox
-    ) -> None:
+    def __init__(self, engines: Mapping[str, Engine], other: Callable[[], Any], connections: set[Any]) -> None:
         self._engines = engines
         self._other = other
         self._connections = connections
-        self._outbox = outbox
         self._next: Any = None
         self._transport: asyncio.Transport
 
@@ -170,7 +166,7 @@ class Door:
         limits = engine.limits
         wire = FastWire(
             self._transport,
-            self._outbox,
+            engine.turn,
             attach,
             self._connections,
             engine.traffic,

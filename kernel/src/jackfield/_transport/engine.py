@@ -21,6 +21,7 @@ from jackfield._transport.eio import Machine, Phase, Refused, Terms
 from jackfield._transport.peer import SERVER_CLOSED, Peer
 from jackfield._transport.request import Request
 from jackfield._transport.trust import Trust
+from jackfield._transport.turn import Turn
 from jackfield._transport.upgrade import Candidate
 from jackfield._transport.wire import Reader, Receiver, Traffic, Wire
 
@@ -41,6 +42,7 @@ class Engine:
     Attributes:
         sockets: The sessions by their ids.
         traffic: What counts the bytes of messages.
+        turn: What shares the event loop out among clients.
         trust: Whose word counts about where a request came from.
         overload: Knows whether the server has too much to do; whoever serves sets it.
         receiver: Makes who is told what the client of a new session says; whoever builds the engine sets it.
@@ -56,6 +58,7 @@ class Engine:
         self.limits = limits
         self.sockets: dict[str, Peer] = {}
         self.traffic = Traffic()
+        self.turn = Turn()
         self.receiver: Callable[[Peer], Receiver]
         self.leaving = False
         self.overload: Overload | None = None

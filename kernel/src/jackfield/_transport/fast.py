@@ -6,8 +6,10 @@ How a connection comes to it is told in `door`.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, cast
+from time import monotonic
+from typing import Any, Final, NamedTuple, cast
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -20,6 +22,7 @@ from jackfield._transport.message import (
     close_frame,
     text_frame,
 )
+from jackfield._transport.turn import Turn
 from jackfield._transport.wire import PROTOCOL_ERROR, Reader, Traffic, Wire
 
 RESTART: Final = 1012
@@ -44,28 +47,22 @@ _CONTINUATION: Final = WSMsgType.CONTINUATION
 Attach = Callable[[Wire], Reader]
 
 
-class Outbox:
-    """The websockets that have something to send: each in one write, when this turn of the event loop is over."""
+class _Frame(NamedTuple):
+    """A frame that waits to be read.
 
-    __slots__ = ("_wires",)
+    Attributes:
+        kind: Its opcode; None stands for the end of the connection.
+        fin: Whether it ends its message.
+        data: Its payload.
+        code: The code with which a client closes; 0 if it gave none.
+        reserved: Whether a reserved bit is set.
+    """
 
-    def __init__(self) -> None:
-        self._wires: list[FastWire] = []
-
-    def add(self, wire: FastWire) -> None:
-        """Flush a websocket soon."""
-        wires = self._wires
-        if not wires:
-            asyncio.get_running_loop().call_soon(self._flush)
-        wires.append(wire)
-
-    def _flush(self) -> None:
-        wires, self._wires = self._wires, []
-        for wire in wires:
-            try:
-                wire.flush()
-            except Exception as error:  # noqa: BLE001 - one connection's fault is not the others'
-                asyncio.get_running_loop().call_exception_handler({"message": "a write failed", "exception": error})
+    kind: WSMsgType | None
+    fin: bool = True
+    data: bytes = b""
+    code: int = 0
+    reserved: bool = False
 
 
 class FastWire(WSListener):
@@ -73,7 +70,7 @@ class FastWire(WSListener):
 
     Args:
         raw: The connection.
-        outbox: What flushes it.
+        turn: When it is read, and flushed.
         attach: Tells who reads it, once it is open.
         connections: Where it registers for the shutdown.
         traffic: What counts the bytes that it sends.
@@ -87,23 +84,24 @@ class FastWire(WSListener):
         "_closing",
         "_connections",
         "_gathers",
+        "_kept",
         "_loop",
         "_max_fragments",
         "_max_size",
         "_out",
-        "_outbox",
         "_parts",
         "_raw",
         "_text_parts",
         "_timer",
         "_traffic",
+        "_turn",
         "reader",
     )
 
     def __init__(
         self,
         raw: asyncio.Transport,
-        outbox: Outbox,
+        turn: Turn,
         attach: Attach,
         connections: set[Any],
         traffic: Traffic,
@@ -112,7 +110,7 @@ class FastWire(WSListener):
         max_fragments: int,
     ) -> None:
         self.reader: Reader
-        self._outbox = outbox
+        self._turn = turn
         self._attach = attach
         self._connections = connections
         self._traffic = traffic
@@ -121,6 +119,7 @@ class FastWire(WSListener):
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes] = []
         self._bulk = 0
+        self._kept: deque[_Frame] | None = None
         self._parts: list[bytes] | None = None
         self._text_parts = False
         self._closing = False
@@ -145,7 +144,7 @@ class FastWire(WSListener):
             return
         out = self._out
         if not out:
-            self._outbox.add(self)
+            self._turn.add(self)
         out.append(TEXT_HEADS[size] + data)
 
     def buffer(self, data: bytes) -> None:
@@ -156,7 +155,7 @@ class FastWire(WSListener):
             return
         out = self._out
         if not out:
-            self._outbox.add(self)
+            self._turn.add(self)
         out += (binary_head(size), data)
         self._bulk += size
         if self._bulk >= _BULK or size > _HUGE:
@@ -193,16 +192,55 @@ class FastWire(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take a frame; nearly all are whole messages of text."""
-        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+        turn = self._turn
+        if (now := monotonic()) > turn.until and turn.over(now):
+            self._keep(_copy(frame))
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._fault(BAD_FRAME, "a reserved bit is set")
         elif frame.msg_type is _TEXT and frame.fin and self._parts is None:
             self.reader.text(frame.get_payload_as_bytes())
         else:
-            self._rare(frame)
+            self._rare(_copy(frame))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Take note that the connection has gone."""
-        self.gone()
+        """Take note that the connection has gone, when all that came by it has been read."""
+        if self._kept is None:
+            self.gone()
+        else:
+            self._keep(_Frame(None))
+
+    def read_on(self, until: float) -> bool:
+        """Read what was kept, one frame at least, until that time at the latest; tell whether nothing is left."""
+        kept = self._kept
+        while kept:
+            frame = kept.popleft()
+            if frame.kind is None:
+                self.gone()
+            elif frame.reserved:
+                self._fault(BAD_FRAME, "a reserved bit is set")
+            elif frame.kind is _TEXT and frame.fin and self._parts is None:
+                self.reader.text(frame.data)
+            else:
+                self._rare(frame)
+            if kept and monotonic() > until:
+                return False
+        self._kept = None
+        if not self._raw.is_closing():
+            self._raw.resume_reading()
+        return True
+
+    def fail(self, error: Exception) -> None:
+        """Take note that reading or writing has failed by no fault of the client."""
+        self._loop.call_exception_handler({"message": "a websocket failed", "exception": error})
+        self.cut_off_soon()
+
+    def _keep(self, frame: _Frame) -> None:
+        if self._kept is None:
+            self._kept = deque()
+            self._turn.wait(self)
+            if not self._raw.is_closing():
+                self._raw.pause_reading()
+        self._kept.append(frame)
 
     def gone(self) -> None:
         """Take note that the connection has gone."""
@@ -222,26 +260,27 @@ class FastWire(WSListener):
         """Take note that it does again."""
         self.reader.resumed()
 
-    def _rare(self, frame: WSFrame) -> None:
-        kind = frame.msg_type
+    def _rare(self, frame: _Frame) -> None:
+        kind = frame.kind
         if kind == _CLOSE:
-            self._closed_by_client(frame)
+            self._closed_by_client(frame.code)
         elif kind == _CONTINUATION or self._parts is not None:
-            self._fragment(kind, frame)
+            self._fragment(frame)
         elif not frame.fin:
-            self._parts = [frame.get_payload_as_bytes()]
+            self._parts = [frame.data]
             self._text_parts = kind == _TEXT
         elif kind == _BINARY:
-            self.reader.buffer(frame.get_payload_as_bytes())
+            self.reader.buffer(frame.data)
 
-    def _fragment(self, kind: WSMsgType, frame: WSFrame) -> None:
+    def _fragment(self, frame: _Frame) -> None:
+        kind = frame.kind
         if kind not in (_CONTINUATION, _TEXT, _BINARY):
             return
         if self._parts is None or kind != _CONTINUATION:
             self._fault(BAD_FRAME, "a fragment out of place")
             return
         parts = self._parts
-        parts.append(frame.get_payload_as_bytes())
+        parts.append(frame.data)
         if len(parts) > self._max_fragments:
             self._fault(PROTOCOL_ERROR, "too many fragments")
         elif sum(map(len, parts)) > self._max_size:
@@ -253,10 +292,9 @@ class FastWire(WSListener):
             else:
                 self.reader.buffer(b"".join(parts))
 
-    def _closed_by_client(self, frame: WSFrame) -> None:
+    def _closed_by_client(self, code: int) -> None:
         if not self._closing:
             self.flush()
-            code = cast(int, frame.get_close_code())  # 0 if there was none
             self._raw.write(close_frame(max(code, _FIRST_CODE), ""))
         self.cut_off_soon()
         self.reader.lost()
@@ -270,7 +308,7 @@ class FastWire(WSListener):
     def _put(self, frame: bytes) -> None:
         out = self._out
         if not out:
-            self._outbox.add(self)
+            self._turn.add(self)
         out.append(frame)
         if len(out) > _FRAMES_PER_WRITE or len(frame) > _LARGE:
             self.flush()
@@ -289,3 +327,14 @@ class FastWire(WSListener):
                     self._raw.write(data)
             out.clear()
             self._bulk = 0
+
+
+def _copy(frame: WSFrame) -> _Frame:
+    kind = frame.msg_type
+    return _Frame(
+        kind,
+        frame.fin,
+        frame.get_payload_as_bytes(),
+        cast(int, frame.get_close_code()) if kind == _CLOSE else 0,
+        bool(frame.rsv1 or frame.rsv2 or frame.rsv3),
+    )

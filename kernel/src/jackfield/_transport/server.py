@@ -189,13 +189,11 @@ def _websocket_protocol(settings: ServerSettings, limits: Limits, engines: Seque
         return AsgiProtocol
     try:
         from jackfield._transport.door import Door  # noqa: PLC0415 - picows may be missing
-        from jackfield._transport.fast import Outbox  # noqa: PLC0415
     except ImportError:
         raise StartError(["picows is not installed: pip install picows (server.websocket)"]) from None
     by_path = {engine.settings.path: engine for engine in engines}
-    outbox = Outbox()
 
     def make(config: uvicorn.Config, server_state: Any, app_state: dict[str, Any]) -> Door:
-        return Door(by_path, lambda: AsgiProtocol(config, server_state, app_state), server_state.connections, outbox)
+        return Door(by_path, lambda: AsgiProtocol(config, server_state, app_state), server_state.connections)
 
     return make

@@ -1,0 +1,105 @@
+"""A turn of the event loop: how long clients may keep it, and what is written for them when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import monotonic
+from typing import Final, Protocol
+
+SLICE: Final = 0.01
+"""Seconds for which clients are read before everything else in the event loop has its turn."""
+
+
+class Carried(Protocol):
+    """A websocket that is read and written in turns."""
+
+    def flush(self) -> None:
+        """Write what is to be sent."""
+
+    def read_on(self, until: float) -> bool:
+        """Read what was kept, until that time at the latest; tell whether nothing is left."""
+
+    def fail(self, error: Exception) -> None:
+        """Take note that reading or writing has failed by no fault of the client."""
+
+
+class Turn:
+    """The turn that is going on.
+
+    A client may send thousands of calls at once, and a function that does not suspend is run as soon as its call is
+    read. So what comes when a turn has lasted long enough is kept, its connection unread meanwhile, and clients take
+    turns. What they are sent is written once in each.
+
+    Attributes:
+        until: Until when messages are read at once, on the monotonic clock. What comes later asks `over`.
+    """
+
+    __slots__ = ("_behind_since", "_ends", "_waiting", "_wires", "until")
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self._ends = False
+        self._wires: list[Carried] = []
+        self._waiting: deque[Carried] = deque()
+        self._behind_since = 0.0
+
+    @property
+    def behind(self) -> float:
+        """Seconds for which there has been more to read than was read."""
+        return monotonic() - self._behind_since if self._waiting else 0.0
+
+    def add(self, wire: Carried) -> None:
+        """Flush a websocket when this turn is over."""
+        if not self._ends:
+            self._end_soon()
+        self._wires.append(wire)
+
+    def over(self, now: float) -> bool:
+        """Tell whether a message that came past `until` has to wait; the first one of a turn has not."""
+        if self._waiting or self.until:
+            return True
+        self.until = now + SLICE
+        if not self._ends:
+            self._end_soon()
+        return False
+
+    def wait(self, wire: Carried) -> None:
+        """Let a websocket that has kept something read on in another turn."""
+        if not self._waiting:
+            self._behind_since = monotonic()
+        self._waiting.append(wire)
+        if not self._ends:
+            self._end_soon()
+
+    def _end_soon(self) -> None:
+        self._ends = True
+        asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        self._ends = False
+        self.until = 0.0
+        if self._waiting:
+            self._read_on()
+        wires, self._wires = self._wires, []
+        for wire in wires:
+            try:
+                wire.flush()
+            except Exception as error:  # noqa: BLE001 - one connection's fault is not the others'
+                wire.fail(error)
+
+    def _read_on(self) -> None:
+        until = monotonic() + SLICE
+        while self._waiting:
+            wire = self._waiting[0]
+            try:
+                done = wire.read_on(until)
+            except Exception as error:  # noqa: BLE001 - one connection's fault is not the others'
+                wire.fail(error)
+                done = True
+            self._waiting.popleft()
+            if not done:
+                self._waiting.append(wire)
+                break
+        if self._waiting and not self._ends:
+            self._end_soon()

@@ -1,0 +1,137 @@
+"""Row 40 for one client: who sends much at once is read in turns with the others, and in the order of what was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.peers import Endpoint, open_polling
+from tests.hardening.rounds import CARRIERS, config
+from tests.support.plugins import write_neighbour, write_plugin
+from tests.support.server import Server, serving
+from tests.support.wire import Wire, wire
+
+COUNT = 200
+HELLO = '427["api.neighbour.hello"]'
+
+TOIL = """
+    import time
+
+    from jackfield import Call, Service, hookimpl
+
+    service = Service("api.toil")
+    seen = []
+
+    @service.function
+    async def work(call: Call, data: float) -> str:
+        end = time.thread_time() + data
+        while time.thread_time() < end:
+            pass
+        return "done"
+
+    @service.function
+    async def note(call: Call, data: object) -> None:
+        seen.append(len(data) if isinstance(data, bytes) else data)
+
+    @service.function
+    async def noted(call: Call) -> list[object]:
+        return seen
+
+    @service.function
+    async def forget(call: Call) -> None:
+        seen.clear()
+
+    @hookimpl
+    def jackfield_services():
+        return [service]
+"""
+
+
+@pytest.fixture(scope="module", params=CARRIERS, name="server")
+def _server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("toil")
+    write_plugin(folder / "plugins", "toil", TOIL, namespaces=["api.toil"])
+    path = write_neighbour(folder / "plugins")
+    with serving(folder, config=config(request.param, limits="loop_lag = 0"), path=[path]) as server:
+        yield server
+
+
+def _work(seconds: float) -> list[str]:
+    """Return the packets of so many calls, numbered from 100."""
+    return [f'42{100 + number}["api.toil.work",{seconds}]' for number in range(COUNT)]
+
+
+def _written(client: Wire, *messages: str | bytes, close: bool = False) -> None:
+    """Send messages in one write, so that all of them are there before the first is read."""
+    protocol = client.socket.protocol
+    for message in messages:
+        if isinstance(message, bytes):
+            protocol.send_binary(message)
+        else:
+            protocol.send_text(message.encode())
+    if close:
+        protocol.send_close(1000)
+    client.socket.transport.write(b"".join(protocol.data_to_send()))
+
+
+async def _answered(client: Wire, last: str, done: list[str]) -> None:
+    while not done or done[-1] != last:
+        done.append(str(await client.receive()).partition("[")[0])
+
+
+async def test_40_who_calls_much_at_once_does_not_hold_up_the_others(server: Server) -> None:
+    """Another client is answered while the calls of the first, much work in one write, still run."""
+    async with wire(server.url) as eager, wire(server.url) as other:
+        done: list[str] = []
+        _written(eager, *_work(0.003))
+        reading = asyncio.create_task(_answered(eager, f"43{99 + COUNT}", done))
+        for _ in range(5):
+            assert await other.ask(HELLO) == {"data": "still here"}
+        assert len(done) < COUNT
+        await reading
+        assert done == [f"43{100 + number}" for number in range(COUNT)]
+
+
+async def test_40_a_post_of_much_does_not_hold_up_the_others(server: Server) -> None:
+    """The same by polling."""
+    session = await open_polling(Endpoint.at(server.url))
+    await session.post("40")
+    assert str((await session.receive())[0]).startswith("40{")
+    async with wire(server.url) as other:
+        posting = asyncio.create_task(session.post(*_work(0.003)))
+        for _ in range(5):
+            assert await other.ask(HELLO) == {"data": "still here"}
+        assert not posting.done()
+        assert (await posting).text == "ok"
+        answers: list[str | bytes] = []
+        while len(answers) < COUNT:
+            answers += await session.receive()
+        assert [str(answer).partition("[")[0] for answer in answers] == [f"43{100 + number}" for number in range(COUNT)]
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["closes", "hangs up"])
+async def test_40_what_waits_for_its_turn_keeps_its_order(server: Server, leaves: bool) -> None:
+    """Text, Buffers and the close come after the work before them, even of a client that has hung up meanwhile."""
+    place = '{"_placeholder":true,"num":0}'
+    notes: list[str | bytes] = [
+        '42["api.toil.note",1]',
+        f'451-["api.toil.note",{place}]',
+        b"12345",
+        '42["api.toil.note",2]',
+    ]
+    async with wire(server.url) as watcher:
+        await watcher.ask('427["api.toil.forget"]')
+        async with wire(server.url) as client:
+            _written(client, *_work(0.001), *notes, *notes, close=not leaves)
+            if leaves:
+                client.socket.transport.write_eof()
+                assert await client.closed() == 1006
+            else:
+                assert await client.closed() == 1000
+        wanted = {"data": [1, 5, 2] * 2}
+        while (noted := await watcher.ask('427["api.toil.noted"]')) != wanted:
+            assert len(noted["data"]) < len(wanted["data"]), json.dumps(noted)
+            await asyncio.sleep(0.01)
