@@ -13,7 +13,8 @@ from functools import partial
 from jackfield._audience import Audience, Reporter
 from jackfield._breaker import Breaker
 from jackfield._bulkhead import Bulkheads
-from jackfield._call import Call, Client, Connection
+from jackfield._call import Call, Client
+from jackfield._connection import Connection
 from jackfield._contract import Kind
 from jackfield._culprit import Culprits
 from jackfield._envelope import MAX_EVENT, CallId, Envelope

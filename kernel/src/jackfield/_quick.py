@@ -13,7 +13,8 @@ from typing import Final, Protocol, TypeAlias
 from pydantic import ValidationError
 
 from jackfield._audience import Audience
-from jackfield._call import CURRENT, Call, Client, Connection, Scope
+from jackfield._call import CURRENT, Call, Client, Scope
+from jackfield._connection import Connection
 from jackfield._envelope import Envelope, error_reply, reply
 from jackfield._errors import CallError
 from jackfield._identity import Principal

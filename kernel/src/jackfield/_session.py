@@ -10,8 +10,9 @@ from typing import Final, Protocol, cast
 
 from jackfield import _envelope, _json
 from jackfield._batch import Batch, reply
-from jackfield._call import Client, Connection
+from jackfield._call import Client
 from jackfield._codec import Bounds
+from jackfield._connection import Connection
 from jackfield._envelope import CallId, Envelope, EnvelopeError
 from jackfield._errors import CallError, Code
 from jackfield._frames import FrameError, read_frame_id

@@ -8,8 +8,9 @@ from time import monotonic
 from typing import Final
 
 from jackfield._audience import Audience
-from jackfield._call import Call, Connection
+from jackfield._call import Call
 from jackfield._channel import Inlet, Outlet
+from jackfield._connection import Connection
 from jackfield._contract import Kind
 from jackfield._envelope import CallId, Envelope
 from jackfield._errors import CallError, Code
