@@ -288,15 +288,11 @@ class JackfieldKernel:
         return breaker
 
     def _watched(self, dispatcher: Dispatcher) -> AbstractContextManager[object]:
-        self._overload = overload = Overload(self.settings.limits, dispatcher.shed)
         eio = self._border.eio
-        eio.overload = overload
+        overload = Overload(self.settings.limits, dispatcher.shed, lambda: eio.turn.behind)
+        self._overload = eio.overload = overload
         self.health.checks |= {"event loop": overload.loop, "memory": overload.memory}
-
-        def beat(late: float, traced: bool) -> None:
-            overload.beat(max(late, eio.turn.behind), traced)
-
-        return Watchdog(self.settings.watchdog, dispatcher.culprits, dispatcher.held, beat)
+        return Watchdog(self.settings.watchdog, dispatcher.culprits, dispatcher.held, overload.beat)
 
     def _inside(self) -> Inside:
         if self._dispatcher is None:

@@ -40,17 +40,20 @@ class Overload:
     Args:
         limits: The limits `loop_lag` and `memory`.
         shed: Called with the reason when calls are to be turned away, and with None when they are to be taken again.
+        behind: Returns the seconds for which there has been more to read than was read.
 
     Attributes:
         active: Whether there is too much to do, so that new clients are to be turned away.
-        lag: Seconds by which the event loop is late, through whomever, smoothed over about a second.
+        lag: Seconds by which the event loop, or the reading of what clients have sent, is late, through whomever,
+            smoothed over about a second.
     """
 
-    def __init__(self, limits: Limits, shed: Callable[[str | None], None]) -> None:
+    def __init__(self, limits: Limits, shed: Callable[[str | None], None], behind: Callable[[], float]) -> None:
         self.active = False
         self._limit = limits.loop_lag
         self._memory = limits.memory
         self._shed = shed
+        self._behind = behind
         self.lag = 0.0
         self._own_lag = 0.0
         self._used = 0
@@ -68,6 +71,7 @@ class Overload:
             traced: Whether a plugin held it: then that one is taken out of service, and nobody turned away.
         """
         now = monotonic()
+        late = max(late, self._behind())
         self.lag += _WEIGHT * (late - self.lag)
         late = 0.0 if traced else late
         self._own_lag += _WEIGHT * (min(late, _MOST * self._limit) - self._own_lag)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from time import monotonic
 from typing import Any, Final, TypeAlias
 
 from jackfield._route import AsgiApp
@@ -22,7 +21,7 @@ from jackfield._transport.message import Message
 from jackfield._transport.peer import Peer
 from jackfield._transport.request import Request, Transport
 from jackfield._transport.trust import Trust
-from jackfield._transport.turn import SLICE
+from jackfield._transport.turn import Pace
 from jackfield._transport.wire import Reader, Traffic
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -131,12 +130,10 @@ class AsgiWire:
     async def read(self, receive: Receive) -> None:
         """Tell the reader what comes, until the connection has gone."""
         self._reading = asyncio.current_task()
-        until = monotonic() + SLICE
+        pace = Pace()
         try:
             while (event := await receive())["type"] == "websocket.receive":
-                if monotonic() > until:  # what has come already is received without a pause
-                    await asyncio.sleep(0)
-                    until = monotonic() + SLICE
+                await pace.keep()
                 text = event.get("text")
                 data = event["bytes"] if text is None else text.encode()
                 if len(data) > self._max_size:
@@ -238,11 +235,9 @@ async def _post(engine: Engine, peer: Peer, request: Request, receive: Receive) 
     peer.posting = True
     try:
         packets = eio.read_payload(await _body(engine.limits, request, receive))
-        until = monotonic() + SLICE
+        pace = Pace()
         for start in range(0, len(packets), _AT_ONCE):
-            if monotonic() > until:
-                await asyncio.sleep(0)
-                until = monotonic() + SLICE
+            await pace.keep()
             peer.post(packets[start : start + _AT_ONCE])
     except (Refused, EngineError) as error:
         peer.fault(str(error))

@@ -232,6 +232,7 @@ class FastWire(WSListener):
     def fail(self, error: Exception) -> None:
         """Take note that reading or writing has failed by no fault of the client."""
         self._loop.call_exception_handler({"message": "a websocket failed", "exception": error})
+        self._kept = None
         self.cut_off_soon()
 
     def _keep(self, frame: _Frame) -> None:

@@ -11,6 +11,21 @@ SLICE: Final = 0.01
 """Seconds for which clients are read before everything else in the event loop has its turn."""
 
 
+class Pace:
+    """Lets others have their turn, where one client's messages are at hand already and reading them never waits."""
+
+    __slots__ = ("_until",)
+
+    def __init__(self) -> None:
+        self._until = monotonic() + SLICE
+
+    async def keep(self) -> None:
+        """Wait for another turn, if this one has lasted long enough."""
+        if monotonic() > self._until:
+            await asyncio.sleep(0)
+            self._until = monotonic() + SLICE
+
+
 class Carried(Protocol):
     """A websocket that is read and written in turns."""
 
