@@ -22,7 +22,7 @@ from jackfield._transport.peer import Peer
 from jackfield._transport.request import Request, Transport
 from jackfield._transport.trust import Trust
 from jackfield._transport.turn import Pace
-from jackfield._transport.wire import Reader, Traffic
+from jackfield._transport.wire import Reader
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Event: TypeAlias = MutableMapping[str, Any]
@@ -85,16 +85,16 @@ class AsgiWire:
     Args:
         send: The server's channel.
         abort: Cuts the connection off, if the server can.
-        max_size: Bytes of one message; a host may take more.
-        traffic: What counts the bytes that it sends.
+        engine: Whose messages it carries; a host may take larger ones than the engine does.
     """
 
-    def __init__(self, send: Send, abort: Callable[[], None] | None, max_size: int, traffic: Traffic) -> None:
+    def __init__(self, send: Send, abort: Callable[[], None] | None, engine: Engine) -> None:
         self.reader: Reader
         self._send = send
         self._abort = abort
-        self._max_size = max_size
-        self._traffic = traffic
+        self._max_size = engine.limits.message_size
+        self._traffic = engine.traffic
+        self._turn = engine.turn
         self._out: deque[tuple[int, Event]] = deque()
         self._size = 0
         self._writer: asyncio.Task[None] | None = None
@@ -130,7 +130,7 @@ class AsgiWire:
     async def read(self, receive: Receive) -> None:
         """Tell the reader what comes, until the connection has gone."""
         self._reading = asyncio.current_task()
-        pace = Pace()
+        pace = Pace(self._turn)
         try:
             while (event := await receive())["type"] == "websocket.receive":
                 await pace.keep()
@@ -144,6 +144,7 @@ class AsgiWire:
                 else:
                     self.reader.text(data)
         finally:
+            pace.end()
             self._closing = True
             self._reading = None
             self._out.clear()
@@ -233,9 +234,9 @@ async def _post(engine: Engine, peer: Peer, request: Request, receive: Receive) 
         peer.fault("two posts at once")
         raise eio.bad_request("Two posts at once")
     peer.posting = True
+    pace = Pace(engine.turn)
     try:
         packets = eio.read_payload(await _body(engine.limits, request, receive))
-        pace = Pace()
         for start in range(0, len(packets), _AT_ONCE):
             await pace.keep()
             peer.post(packets[start : start + _AT_ONCE])
@@ -243,6 +244,7 @@ async def _post(engine: Engine, peer: Peer, request: Request, receive: Receive) 
         peer.fault(str(error))
         raise error if isinstance(error, Refused) else eio.bad_request(str(error)) from None
     finally:
+        pace.end()
         peer.posting = False
 
 
@@ -273,7 +275,7 @@ async def _websocket(engine: Engine, scope: Scope, request: Request, receive: Re
     attach = engine.admit_websocket(request)
     await receive()
     await send({"type": "websocket.accept"})
-    wire = AsgiWire(send, scope.get("extensions", {}).get(ABORT), engine.limits.message_size, engine.traffic)
+    wire = AsgiWire(send, scope.get("extensions", {}).get(ABORT), engine)
     try:
         wire.reader = attach(wire)
     except Refused as refused:  # others have taken the last place meanwhile

@@ -11,21 +11,6 @@ SLICE: Final = 0.01
 """Seconds for which clients are read before everything else in the event loop has its turn."""
 
 
-class Pace:
-    """Lets others have their turn, where one client's messages are at hand already and reading them never waits."""
-
-    __slots__ = ("_until",)
-
-    def __init__(self) -> None:
-        self._until = monotonic() + SLICE
-
-    async def keep(self) -> None:
-        """Wait for another turn, if this one has lasted long enough."""
-        if monotonic() > self._until:
-            await asyncio.sleep(0)
-            self._until = monotonic() + SLICE
-
-
 class Carried(Protocol):
     """A websocket that is read and written in turns."""
 
@@ -50,19 +35,30 @@ class Turn:
         until: Until when messages are read at once, on the monotonic clock. What comes later asks `over`.
     """
 
-    __slots__ = ("_behind_since", "_ends", "_waiting", "_wires", "until")
+    __slots__ = ("_ends", "_late", "_late_since", "_waiting", "_wires", "until")
 
     def __init__(self) -> None:
         self.until = 0.0
         self._ends = False
         self._wires: list[Carried] = []
         self._waiting: deque[Carried] = deque()
-        self._behind_since = 0.0
+        self._late: set[object] = set()
+        self._late_since = 0.0
 
     @property
     def behind(self) -> float:
-        """Seconds for which there has been more to read than was read."""
-        return monotonic() - self._behind_since if self._waiting else 0.0
+        """Seconds for which there has been more to read than was read; one client alone waits for nobody but itself."""
+        return monotonic() - self._late_since if len(self._late) > 1 else 0.0
+
+    def late(self, who: object) -> None:
+        """Take note that a client's messages wait."""
+        if len(self._late) <= 1:
+            self._late_since = monotonic()
+        self._late.add(who)
+
+    def caught_up(self, who: object) -> None:
+        """Take note that they do no more."""
+        self._late.discard(who)
 
     def add(self, wire: Carried) -> None:
         """Flush a websocket when this turn is over."""
@@ -81,8 +77,7 @@ class Turn:
 
     def wait(self, wire: Carried) -> None:
         """Let a websocket that has kept something read on in another turn."""
-        if not self._waiting:
-            self._behind_since = monotonic()
+        self.late(wire)
         self._waiting.append(wire)
         if not self._ends:
             self._end_soon()
@@ -116,5 +111,37 @@ class Turn:
             if not done:
                 self._waiting.append(wire)
                 break
+            self.caught_up(wire)
         if self._waiting and not self._ends:
             self._end_soon()
+
+
+class Pace:
+    """Lets others have their turn, where a client's messages are at hand already and taking them never waits.
+
+    Args:
+        turn: What is told when more has come than is taken.
+    """
+
+    __slots__ = ("_look", "_turn", "_until")
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._until = monotonic() + SLICE
+        self._look: asyncio.Handle | None = None
+
+    async def keep(self) -> None:
+        """Wait for another turn, if this one has lasted long enough."""
+        if monotonic() <= self._until:
+            return
+        if self._look is not None:
+            self._look.cancel()
+        self._turn.late(self)
+        await asyncio.sleep(0)
+        self._until = monotonic() + SLICE
+        # It comes to this only when taking a message waits, which is when there is none.
+        self._look = asyncio.get_running_loop().call_soon(self._turn.caught_up, self)
+
+    def end(self) -> None:
+        """Take note that nothing more is taken."""
+        self._turn.caught_up(self)
