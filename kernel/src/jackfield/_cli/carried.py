@@ -7,27 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING, Final
 
+from jackfield._cli.metadata import text_of
 from jackfield._host import FunctionInfo, PluginInfo
 
 if TYPE_CHECKING:
     from jackfield._cli.document import PluginContract
 
-FILE: Final = "jackfield-contract.json"
-FOLDER: Final = "extra_metadata"
-"""Of a distribution's metadata; where hatchling puts what a build adds."""
-
 log: Final = logging.getLogger("jackfield.plugins")
-
-
-def text_of(distribution_name: str) -> str | None:
-    """Return the text of the contract that an installed distribution carries; None if it carries none."""
-    try:
-        return distribution(distribution_name).read_text(f"{FOLDER}/{FILE}")
-    except PackageNotFoundError:
-        return None
 
 
 def outdated(plugins: Iterable[PluginInfo], functions: Sequence[FunctionInfo]) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from zipfile import BadZipFile, ZipFile
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from jackfield._cli import carried, wellformed
+from jackfield._cli import metadata, wellformed
 from jackfield._cli.terminal import to_json
 from jackfield._contract import Kind
 from jackfield._errors import JackfieldError
@@ -156,7 +156,7 @@ def recorded(distribution_name: str) -> Document | None:
     Raises:
         DocumentError: It cannot be read.
     """
-    text = carried.text_of(distribution_name)
+    text = metadata.text_of(distribution_name)
     return None if text is None else parse(text, f"the contract that {distribution_name} carries")
 
 
@@ -214,4 +214,4 @@ def merged(documents: Sequence[Document]) -> Document:
 
 def _is_contract(name: str) -> bool:
     folder, _, rest = name.partition("/")
-    return folder.endswith(".dist-info") and rest == f"{carried.FOLDER}/{carried.FILE}"
+    return folder.endswith(".dist-info") and rest == f"{metadata.FOLDER}/{metadata.FILE}"

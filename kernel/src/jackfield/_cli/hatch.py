@@ -20,7 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.builders.wheel import WheelBuilderConfig
 from hatchling.plugin import hookimpl
 
-from jackfield._cli.carried import FILE
+from jackfield._cli.metadata import FILE
 
 EDITABLE: Final = "editable"
 """hatchling's name for a wheel that points to the sources; what these say changes, so it carries no contract."""
