@@ -93,9 +93,9 @@ class Sharing:
 
     async def close(self) -> None:
         """Tell nothing more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        while self._task is not None and not self._task.done():
+            self._task.cancel()  # redis may lose one, as `asyncio.wait_for` does before Python 3.12
+            await asyncio.wait([self._task], timeout=_TIMEOUT)
         with contextlib.suppress(Exception):
             await self._redis.aclose()
 
