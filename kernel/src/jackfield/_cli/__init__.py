@@ -18,6 +18,7 @@ EXIT_START_FAILED: Final = 3
 EXIT_INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
+    "new": "Make the project of a plugin.",
     "serve": "Start the server.",
     "plugins": "List plugins, and switch them on and off.",
     "functions": "List what can be called, or show one function.",

@@ -1,0 +1,28 @@
+"""Leave out what was not asked for, and say how to go on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
+UNASKED = {
+    "LICENSE": ANSWERS["licence"] == "none",
+    "tests/test_streams.py": not ANSWERS["streams"],
+    "tests/test_settings.py": not ANSWERS["settings"],
+    "tests/test_background.py": not ANSWERS["background"],
+}
+
+for path, unasked in UNASKED.items():
+    if unasked:
+        Path(path).unlink()
+
+folder = Path.cwd()
+sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+sys.stdout.write(f"""\
+{folder.name} is made. Next, in an environment of its own (python -m venv):
+  cd {folder.name}
+  python -m pip install --editable . --group dev
+  pytest
+""")
