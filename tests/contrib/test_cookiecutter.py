@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from itertools import product
+from itertools import product, starmap
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -30,8 +30,7 @@ from tests.support.server import environment, serving
 COMMON = (Choice(), Choice("none", streams=True, settings=True, background=True))
 CHOICES = [
     pytest.param(choice, id=str(choice), marks=() if choice in COMMON else pytest.mark.full)
-    for licence, *kinds in product(LICENCES, *[(False, True)] * 3)
-    if (choice := Choice(licence, *kinds))
+    for choice in starmap(Choice, product(LICENCES, (False, True), (False, True), (False, True)))
 ]
 CONTRACT = "jackfield_tide_pool-0.1.0.dist-info/extra_metadata/jackfield-contract.json"
 RULES = runpy.run_path(str(TEMPLATE / "hooks/pre_gen_project.py"))
@@ -321,8 +320,8 @@ def test_from_an_empty_folder_to_an_answer(tmp_path: Path) -> None:
     for package in ("kernel", "plugins/system"):
         do(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", wheels, folder=ROOT / package)
     [kernel], [system] = wheels.glob("jackfield-0*.whl"), wheels.glob("jackfield_system-0*.whl")
-    install = [uv, "pip", "install", "--quiet", "--python", venv / "bin/python"]
-    constraints = ["--constraints", ROOT / "requirements.lock"]
+    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", venv / "bin/python"]
+    constraints: list[str | Path] = ["--constraints", ROOT / "requirements.lock"]
     tools = ["editables", "hatchling", "mypy", "pytest", "pytest-asyncio", "ruff"]
     do(uv, "venv", "--quiet", "--python", sys.executable, venv)
     do(*install, *constraints, f"{kernel}[standard,new]", system, *tools)
@@ -332,8 +331,8 @@ def test_from_an_empty_folder_to_an_answer(tmp_path: Path) -> None:
     do(*install, "--no-deps", "--no-build-isolation", "--editable", project)
     do("pytest", "-q", folder=project)
     do("pytest", "-q", "--jackfield-server", folder=project)
-    for linter in (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]):
-        do(*linter, folder=project)
+    for linter in ("ruff check .", "ruff format --check .", "mypy"):
+        do(*linter.split(), folder=project)
     do("python", "-m", "hatchling", "build", "-t", "wheel", folder=project)
     do(*install, "--no-deps", "--reinstall", *project.glob("dist/*.whl"))
     assert "tide_pool" in do("jackfield", "plugins", "list")
