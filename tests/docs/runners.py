@@ -115,7 +115,10 @@ def _console(block: Block, stage: Stage) -> None:
             stage.link_node_modules()
         if command.startswith("curl ") and shutil.which("curl") is None:
             raise Left("there is no curl")
-        if re.fullmatch(r"jackfield serve\b[^;|&]*", command):
+        if found := re.fullmatch(r"cd ([\w-]+)", command):
+            stage.enter(found[1])
+            came = ""
+        elif re.fullmatch(r"jackfield serve\b[^;|&]*", command):
             came, _ = stage.serve(command)
         else:
             if re.match(r"(?:jackfield (?:call|top)|python|node|curl)\b", command):

@@ -109,6 +109,11 @@ class Stage:
         self._stale |= name == "jackfield.toml"
         return path
 
+    def enter(self, name: str) -> None:
+        """Go on in a folder of the folder."""
+        self.folder /= name
+        assert self.folder.is_dir(), f"there is no folder {name}"
+
     def install(self, name: str, namespaces: list[str], source: str) -> None:
         """Install a plugin that is one module."""
         write_plugin(self._plugins, name, source, namespaces=namespaces, requires=["jackfield>=0.1,<0.2"])

@@ -23,6 +23,7 @@ from tests.docs.traces import read_trace
         ("```console\ntrue\n```\n", "a console begins with a command"),
         ("```console\n$ echo one\ntwo\n```\n", "the documentation shows\n    two\nbut it is\n    one"),
         ("```console\n$ false\n…\n```\n", "false\nends with status 1"),
+        ("```console\n$ cd nowhere\n```\n", "there is no folder nowhere"),
         ("```python\nprint(1)\n```\n", "what it prints is to stand beside it: print(1)"),
         ("```python\nprint(1)  # 2\n```\n", "the documentation shows\n    2\nbut it is\n    1"),
         ("```toml\n[server]\nprot = 1\n```\n", "server.prot"),
