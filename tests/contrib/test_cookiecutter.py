@@ -295,6 +295,22 @@ def test_a_folder_that_cannot_be_written(invoke: Invoke, tmp_path: Path) -> None
     assert result.err.startswith("✗ file/folder/jackfield-tide cannot be written: ")
 
 
+def test_the_kernel_brings_the_template(tmp_path: Path) -> None:
+    """Its wheel has all of it, built from the repository or from an sdist; an editable one needs none."""
+    run(ROOT / "kernel", "hatchling", "build", "-d", tmp_path)
+    [sdist] = tmp_path.glob("*.tar.gz")
+    shutil.unpack_archive(sdist, tmp_path / "sdist", filter="data")
+    [unpacked] = (tmp_path / "sdist").iterdir()
+    run(unpacked, "hatchling", "build", "-t", "wheel", "-d", tmp_path / "again")
+    expected = {f"jackfield/_template/{path}" for path in files(TEMPLATE) if "__pycache__" not in path}
+    for wheel in (*tmp_path.glob("*.whl"), *tmp_path.glob("again/*.whl")):
+        assert {name for name in ZipFile(wheel).namelist() if "_template/" in name} == expected
+    script = "from hatchling.build import build_editable; build_editable('.')"
+    subprocess.run([sys.executable, "-c", script], cwd=unpacked, env=environment(), check=True)
+    [editable] = unpacked.glob("*.whl")
+    assert [name for name in ZipFile(editable).namelist() if "_template" in name] == []
+
+
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_from_an_empty_folder_to_an_answer(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ for path, unasked in UNASKED.items():
         Path(path).unlink()
 
 folder = Path.cwd()
-sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
 sys.stdout.write(f"""\
 {folder.name} is made. Next, in an environment of its own (python -m venv):
   cd {folder.name}
