@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 # Flags for pytest, as in: make test PYTEST_ARGS="-k plugins -x"
 PYTEST_ARGS ?= -n 4 --dist loadfile
-PYTEST_FULL_ARGS ?= -n 2 --dist loadfile --timeout 900
+PYTEST_FULL_ARGS ?= -n 2 --dist worksteal --timeout 900
 # Flags for the benchmark, as in: make bench BENCH_ARGS="--only unary"
 BENCH_ARGS ?=
 # Further interpreters for it; without it python3.13 is looked for
