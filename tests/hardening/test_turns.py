@@ -18,12 +18,15 @@ COUNT = 200
 HELLO = '427["api.neighbour.hello"]'
 
 TOIL = """
+    import asyncio
     import time
+    from contextvars import ContextVar
 
     from jackfield import Call, Service, hookimpl
 
     service = Service("api.toil")
     seen = []
+    user = ContextVar("user", default="nobody")
 
     @service.function
     async def work(call: Call, data: float) -> str:
@@ -31,6 +34,20 @@ TOIL = """
         while time.thread_time() < end:
             pass
         return "done"
+
+    @service.function
+    async def who(call: Call) -> str:
+        end = time.thread_time() + 0.003
+        while time.thread_time() < end:
+            pass
+        return user.get()
+
+    @service.function
+    async def act(call: Call, data: str) -> None:
+        user.set(data)
+        while True:
+            await asyncio.sleep(0.0005)
+            await call.emit("tick")
 
     @service.function
     async def note(call: Call, data: object) -> None:
@@ -135,3 +152,35 @@ async def test_40_what_waits_for_its_turn_keeps_its_order(server: Server, leaves
         while (noted := await watcher.ask('427["api.toil.noted"]')) != wanted:
             assert len(noted["data"]) < len(wanted["data"]), json.dumps(noted)
             await asyncio.sleep(0.01)
+
+
+async def test_40_who_waits_for_a_turn_is_not_read_in_the_context_of_another(server: Server) -> None:
+    """What the function of one client sets in its context, and sends, is nothing to the calls of others."""
+    async with wire(server.url) as actor, wire(server.url) as one, wire(server.url) as other:
+        await actor.send('427["api.toil.act","alice"]')
+        assert str(await actor.receive()).startswith('42["tick"')
+        answers: list[str] = []
+        for _ in range(8):
+            for client in (one, other):
+                _written(client, *['421["api.toil.who"]'] * 10)
+            for client in (one, other):
+                answers += [str(await client.receive()) for _ in range(10)]
+        assert set(answers) == {'431[{"data":"nobody"}]'}
+        actor.socket.transport.abort()
+
+
+async def test_40_many_clients_with_little_each_are_no_overload(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Four clients always have something to read, and nobody waits long: no call is turned away."""
+    folder = tmp_path_factory.mktemp("little")
+    write_plugin(folder / "plugins", "toil", TOIL, namespaces=["api.toil"])
+    with serving(folder, config=config("auto", limits="loop_lag = 1.5"), path=[folder / "plugins"]) as server:
+
+        async def always() -> None:
+            async with wire(server.url) as client:
+                _written(client, *['421["api.toil.work",0.001]'] * 60)
+                for _ in range(800):
+                    assert await client.receive() == '431[{"data":"done"}]'
+                    await client.send('421["api.toil.work",0.001]')
+
+        await asyncio.gather(*(always() for _ in range(4)))
+        assert "overloaded" not in server.log

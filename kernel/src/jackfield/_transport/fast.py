@@ -9,10 +9,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
+from jackfield._transport.frame import END, Frame, copy
 from jackfield._transport.message import (
     SHORT,
     TEXT_HEADS,
@@ -43,26 +44,9 @@ _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _CLOSE: Final = WSMsgType.CLOSE
 _CONTINUATION: Final = WSMsgType.CONTINUATION
+_READ: Final = frozenset({_TEXT, _BINARY, _CLOSE, _CONTINUATION})
 
 Attach = Callable[[Wire], Reader]
-
-
-class _Frame(NamedTuple):
-    """A frame that waits to be read.
-
-    Attributes:
-        kind: Its opcode; None stands for the end of the connection.
-        fin: Whether it ends its message.
-        data: Its payload.
-        code: The code with which a client closes; 0 if it gave none.
-        reserved: Whether a reserved bit is set.
-    """
-
-    kind: WSMsgType | None
-    fin: bool = True
-    data: bytes = b""
-    code: int = 0
-    reserved: bool = False
 
 
 class FastWire(WSListener):
@@ -119,7 +103,7 @@ class FastWire(WSListener):
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes] = []
         self._bulk = 0
-        self._kept: deque[_Frame] | None = None
+        self._kept: deque[Frame | bytes] | None = None
         self._parts: list[bytes] | None = None
         self._text_parts = False
         self._closing = False
@@ -194,32 +178,39 @@ class FastWire(WSListener):
         """Take a frame; nearly all are whole messages of text."""
         turn = self._turn
         if (now := monotonic()) > turn.until and turn.over(now):
-            self._keep(_copy(frame))
+            self._keep_back(frame)
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             self._fault(BAD_FRAME, "a reserved bit is set")
         elif frame.msg_type is _TEXT and frame.fin and self._parts is None:
             self.reader.text(frame.get_payload_as_bytes())
         else:
-            self._rare(_copy(frame))
+            self._rare(copy(frame))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Take note that the connection has gone."""
+        self.end()
+
+    def end(self) -> None:
         """Take note that the connection has gone, when all that came by it has been read."""
         if self._kept is None:
             self.gone()
         else:
-            self._keep(_Frame(None))
+            self._keep(END)
 
     def read_on(self, until: float) -> bool:
         """Read what was kept, one frame at least, until that time at the latest; tell whether nothing is left."""
         kept = self._kept
         while kept:
             frame = kept.popleft()
-            if frame.kind is None:
+            if isinstance(frame, bytes):
+                if self._parts is None:
+                    self.reader.text(frame)
+                else:
+                    self._rare(Frame(_TEXT, data=frame))
+            elif frame.kind is None:
                 self.gone()
             elif frame.reserved:
                 self._fault(BAD_FRAME, "a reserved bit is set")
-            elif frame.kind is _TEXT and frame.fin and self._parts is None:
-                self.reader.text(frame.data)
             else:
                 self._rare(frame)
             if kept and monotonic() > until:
@@ -232,10 +223,21 @@ class FastWire(WSListener):
     def fail(self, error: Exception) -> None:
         """Take note that reading or writing has failed by no fault of the client."""
         self._loop.call_exception_handler({"message": "a websocket failed", "exception": error})
-        self._kept = None
-        self.cut_off_soon()
+        kept, self._kept = self._kept, None
+        if kept and kept[-1] == END:
+            self.gone()
+        else:
+            self.cut_off_soon()
 
-    def _keep(self, frame: _Frame) -> None:
+    def _keep_back(self, frame: WSFrame) -> None:
+        """Keep a frame for another turn: a whole text as it is, for there may be many."""
+        reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
+        if frame.msg_type is _TEXT and frame.fin and not reserved:
+            self._keep(frame.get_payload_as_bytes())
+        elif frame.msg_type in _READ or reserved:
+            self._keep(copy(frame))
+
+    def _keep(self, frame: Frame | bytes) -> None:
         if self._kept is None:
             self._kept = deque()
             self._turn.wait(self)
@@ -261,7 +263,7 @@ class FastWire(WSListener):
         """Take note that it does again."""
         self.reader.resumed()
 
-    def _rare(self, frame: _Frame) -> None:
+    def _rare(self, frame: Frame) -> None:
         kind = frame.kind
         if kind == _CLOSE:
             self._closed_by_client(frame.code)
@@ -273,7 +275,7 @@ class FastWire(WSListener):
         elif kind == _BINARY:
             self.reader.buffer(frame.data)
 
-    def _fragment(self, frame: _Frame) -> None:
+    def _fragment(self, frame: Frame) -> None:
         kind = frame.kind
         if kind not in (_CONTINUATION, _TEXT, _BINARY):
             return
@@ -328,14 +330,3 @@ class FastWire(WSListener):
                     self._raw.write(data)
             out.clear()
             self._bulk = 0
-
-
-def _copy(frame: WSFrame) -> _Frame:
-    kind = frame.msg_type
-    return _Frame(
-        kind,
-        frame.fin,
-        frame.get_payload_as_bytes(),
-        cast(int, frame.get_close_code()) if kind == _CLOSE else 0,
-        bool(frame.rsv1 or frame.rsv2 or frame.rsv3),
-    )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextvars import copy_context
+from itertools import islice
 from time import monotonic
 from typing import Final, Protocol
 
 SLICE: Final = 0.01
-"""Seconds for which clients are read before everything else in the event loop has its turn."""
+"""Seconds for which clients are read before all else has its turn: together, or each at its own `Pace`."""
 
 
 class Carried(Protocol):
@@ -35,30 +37,30 @@ class Turn:
         until: Until when messages are read at once, on the monotonic clock. What comes later asks `over`.
     """
 
-    __slots__ = ("_ends", "_late", "_late_since", "_waiting", "_wires", "until")
+    __slots__ = ("_context", "_ends", "_late", "_waiting", "_wires", "until")
 
     def __init__(self) -> None:
         self.until = 0.0
         self._ends = False
         self._wires: list[Carried] = []
         self._waiting: deque[Carried] = deque()
-        self._late: set[object] = set()
-        self._late_since = 0.0
+        self._late: dict[object, float] = {}
+        # Whoever ends a turn may be a call that sends something: others are not to be read in its context.
+        self._context = copy_context()
 
     @property
     def behind(self) -> float:
-        """Seconds for which there has been more to read than was read; one client alone waits for nobody but itself."""
-        return monotonic() - self._late_since if len(self._late) > 1 else 0.0
+        """Seconds for which two clients have waited to be read; one alone waits for nobody but itself."""
+        since = list(islice(self._late.values(), 2))
+        return monotonic() - since[1] if len(since) > 1 else 0.0
 
     def late(self, who: object) -> None:
         """Take note that a client's messages wait."""
-        if len(self._late) <= 1:
-            self._late_since = monotonic()
-        self._late.add(who)
+        self._late.setdefault(who, monotonic())
 
     def caught_up(self, who: object) -> None:
         """Take note that they do no more."""
-        self._late.discard(who)
+        self._late.pop(who, None)
 
     def add(self, wire: Carried) -> None:
         """Flush a websocket when this turn is over."""
@@ -84,7 +86,7 @@ class Turn:
 
     def _end_soon(self) -> None:
         self._ends = True
-        asyncio.get_running_loop().call_soon(self._end)
+        asyncio.get_running_loop().call_soon(self._end, context=self._context)
 
     def _end(self) -> None:
         self._ends = False
@@ -112,6 +114,8 @@ class Turn:
                 self._waiting.append(wire)
                 break
             self.caught_up(wire)
+            if monotonic() > until:
+                break
         if self._waiting and not self._ends:
             self._end_soon()
 
