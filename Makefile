@@ -10,7 +10,7 @@ PYTEST_FULL_ARGS ?= -n 2 --dist worksteal --timeout 900
 BENCH_ARGS ?=
 # Further interpreters for it; without it python3.13 is looked for
 export PYTHONS ?=
-# Port and carrier (picows or asgi) of `make conformance-server`
+# Port of `make docs-serve` and `make conformance-server`, and the latter's carrier (picows or asgi)
 PORT ?= 3000
 WEBSOCKET ?= picows
 
@@ -38,7 +38,7 @@ endef
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install serve test test-full test-kernel test-lowest bench bench-quick conformance-server lint lint-contrib lock clean
+.PHONY: help install serve test test-full test-kernel test-lowest bench bench-quick conformance-server docs docs-serve lint lint-contrib lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,12 @@ bench: install $(BENCH_MODULES) ## measure against the peers: make bench BENCH_A
 bench-quick: install $(BENCH_MODULES) ## fail where a ratio to the peers has fallen
 	$(BIN)/python -m tests.bench --quick
 
+docs: install ## build the documentation's site into build/docs/site; a warning, or a link that leads nowhere, fails it
+	$(BIN)/python -m tests.docs.site
+
+docs-serve: docs ## the same, and show it: make docs-serve PORT=3000
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/docs/site $(PORT)
+
 lint: install ## check style, types, layers and licences
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -93,7 +99,7 @@ lock: $(UV) ## move requirements.lock, and that of the tools, to the newest vers
 		--no-emit-index-url .ci/tools.in -o .ci/tools.lock
 
 clean: ## remove what make made
-	rm -rf $(VENV) .tools uv.lock dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .tools uv.lock dist build .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf .coverage .coverage.* htmlcov $(INTEROP)/node_modules $(BENCH)/node_modules tests/bench/latest.json
 	find kernel plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

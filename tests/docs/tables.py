@@ -129,6 +129,7 @@ def options(path: str, command: click.Command) -> str:
 
 def _names(option: click.Option, context: click.Context) -> str:
     value = "" if option.is_flag else f" {option.make_metavar(context).removesuffix(' RANGE')}"
+    value = value.replace("|", "\\|")  # in a table a bare one would begin the next cell, in code too
     return ", ".join(f"`{name}{value}`" for name in [*option.opts, *option.secondary_opts])
 
 
