@@ -42,6 +42,7 @@ def test_the_hooks_are_those_that_are_documented() -> None:
         "jackfield_startup",
         "jackfield_shutdown",
         "jackfield_client_manager",
+        "jackfield_publish",
         "jackfield_http",
         "jackfield_health",
         "jackfield_authenticate",
@@ -92,6 +93,7 @@ def test_an_argument_that_the_hook_does_not_have() -> None:
 ASYNC = {
     "jackfield_startup",
     "jackfield_shutdown",
+    "jackfield_publish",
     "jackfield_health",
     "jackfield_authenticate",
     "jackfield_connect",
@@ -212,6 +214,26 @@ def test_two_client_managers_and_one_that_fails() -> None:
     assert caught.value.faults == (
         "jackfield_client_manager of plugin p1 failed: OSError: no queue",
         "several plugins return a client manager, and a server can have one: p0 and p2; "
+        "put all but one of them into plugins.disabled",
+    )
+
+
+def test_one_plugin_offers_channels() -> None:
+    """Of two, neither is guessed at."""
+
+    async def publish() -> None: ...
+
+    async def publish_too() -> None: ...
+
+    assert Hooks([("one", SimpleNamespace())]).publisher() is None
+    found = [("one", plugin(jackfield_publish=publish)), ("two", plugin(jackfield_publish=publish_too))]
+    asked = Hooks(found[:1]).publisher()
+    assert asked is not None
+    assert asked.plugin == "one"
+    with pytest.raises(StartError) as caught:
+        Hooks(found).publisher()
+    assert caught.value.faults == (
+        "several plugins offer channels (jackfield_publish), and a server can have one: one and two; "
         "put all but one of them into plugins.disabled",
     )
 

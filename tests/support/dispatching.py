@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import orjson
 
-from jackfield import CallError, FunctionInfo, Handshake, PluginInfo, Principal, Service, Value
+from jackfield import CallError, FunctionInfo, Handshake, PluginInfo, Position, Principal, Service, Value
 from jackfield._contract import Contract
 from jackfield._dispatch import Dispatcher
 from jackfield._facade import Hooks
@@ -116,6 +116,12 @@ class KernelView:
         items: Items | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[Value, None]:
+        raise CallError("unavailable", "no kernel")
+
+    def send(self, event: str, data: object, clients: Iterable[str], *, volatile: bool = False) -> list[str]:
+        raise CallError("unavailable", "no kernel")
+
+    async def publish(self, channel: str, data: object = None, *, id: str | None = None) -> Position:
         raise CallError("unavailable", "no kernel")
 
     async def emit(self, event: str, data: object = None, *, room: str | None = None, volatile: bool = False) -> None:

@@ -12,7 +12,7 @@ from jackfield import _json
 from jackfield._connection import Connection
 from jackfield._envelope import CallId, Envelope
 from jackfield._errors import CallError, Code
-from jackfield._host import Items, Kernel
+from jackfield._host import Items, Kernel, Position
 from jackfield._identity import Principal
 from jackfield._json import Value
 from jackfield._progress import Progress
@@ -99,6 +99,10 @@ class Client:
             await self._connection.drained()
         if self.connected:
             self._connection.emit(event, payload)
+
+    async def drained(self) -> None:
+        """Return when the client keeps up with what it is sent, or has gone."""
+        await self._connection.drained()
 
     async def join(self, room: str) -> None:
         """Put the client into a room, so that it gets what `Kernel.emit` sends to it.
@@ -256,6 +260,10 @@ class Call:
         """
         if self.client is not None:
             await self.client.emit(event, data)
+
+    async def publish(self, channel: str, data: object = None, *, id: str | None = None) -> Position:
+        """Publish to a channel as the plugin itself, whatever the caller may do; see `Kernel.publish`."""
+        return await self.kernel.publish(channel, data, id=id)
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Tell the caller how far the call is, if it asked for that; else this does nothing.

@@ -167,14 +167,17 @@ class Hooks:
                 if manager is not None:
                     found.append((ask.plugin, manager))
         if len(found) > 1:
-            plugins = " and ".join(plugin for plugin, _ in found)
-            faults.append(
-                f"several plugins return a client manager, and a server can have one: {plugins}; "
-                "put all but one of them into plugins.disabled"
-            )
+            faults.append(_several("return a client manager", [plugin for plugin, _ in found]))
         if faults:
             raise StartError(faults)
         return found[0] if found else None
+
+    def publisher(self) -> Implementation | None:
+        """Return the one that publishes to channels, if there is one, or raise `StartError` where there are several."""
+        asked = self["jackfield_publish"]
+        if len(asked) > 1:
+            raise StartError([_several("offer channels (jackfield_publish)", [ask.plugin for ask in asked])])
+        return asked[0] if asked else None
 
     def http(self, kernel: Kernel, settings: BaseModel | None) -> dict[str, Route]:
         """Ask the one plugin for its routes."""
@@ -256,6 +259,13 @@ def _admitter(ask: Implementation) -> Callable[[Call], None]:
 
 def _wrapper(ask: Implementation) -> Callable[[Call, Proceed], Any]:
     return lambda call, proceed: ask(call=call, proceed=proceed)
+
+
+def _several(do: str, plugins: list[str]) -> str:
+    return (
+        f"several plugins {do}, and a server can have one: {' and '.join(plugins)}; "
+        "put all but one of them into plugins.disabled"
+    )
 
 
 def _manager() -> pluggy.PluginManager:

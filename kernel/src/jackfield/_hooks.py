@@ -19,8 +19,9 @@ from pydantic import BaseModel
 
 from jackfield._call import Call, Client
 from jackfield._errors import CallError, Code
-from jackfield._host import FunctionInfo, Kernel
+from jackfield._host import FunctionInfo, Kernel, Position
 from jackfield._identity import Handshake, Principal
+from jackfield._json import Json
 from jackfield._route import AsgiApp, Route
 from jackfield._service import Service
 
@@ -140,6 +141,22 @@ def jackfield_client_manager() -> object:
     When: once, after all `jackfield_startup` and before clients come. At most one plugin may return one that is not
     None. A second one, something else, or an exception keeps the server from starting: alone it would reach only
     its own clients, and nobody would notice.
+    """
+    raise AssertionError
+
+
+@hookspec
+async def jackfield_publish(kernel: Kernel, channel: str, data: Json, id: str | None) -> Position:
+    """Publish to a channel: the plugin offers channels, and `Kernel.publish` and `Call.publish` come to it.
+
+    When: for each publication. An exception is that of whoever publishes. Two plugins with it keep the server from
+    starting.
+
+    Args:
+        kernel: As for `jackfield_startup`.
+        channel: The name that was given, whatever it is.
+        data: What is published.
+        id: The publisher's name for it, if it has one.
     """
     raise AssertionError
 

@@ -83,6 +83,19 @@ class PluginInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Position:
+    """Where in a channel a publication stands.
+
+    Args:
+        offset: How many there have been with it.
+        epoch: Which count that is; another one begins when the old one is lost.
+    """
+
+    offset: int
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
 class PluginStats:
     """What one plugin's functions are doing.
 
@@ -200,4 +213,30 @@ class Kernel(Protocol):
 
         Raises:
             EncodeError: `data` cannot be sent.
+        """
+
+    def send(self, event: str, data: object, clients: Iterable[str], *, volatile: bool = False) -> Sequence[str]:
+        """Send a Socket.IO event to some of this server's clients at once; the arguments are as for `emit`.
+
+        Args:
+            event: The name that clients listen to.
+            data: Its argument; it is encoded once.
+            clients: Their ids; who is no client here, or no more, is passed over.
+            volatile: Whether clients that do not keep up are left out.
+
+        Returns:
+            Those that were left out.
+        """
+
+    async def publish(self, channel: str, data: object = None, *, id: str | None = None) -> Position:
+        """Publish to a channel, and return where the publication stands; it is stored, if the channel keeps any.
+
+        Args:
+            channel: Its name.
+            data: JSON's values, bytes, models.
+            id: The publisher's name for it: of two with the same one, the second is not published.
+
+        Raises:
+            EncodeError: `data` cannot be sent.
+            CallError: `unimplemented`: no plugin in service offers channels; others as that plugin says.
         """

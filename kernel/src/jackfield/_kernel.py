@@ -6,32 +6,25 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from typing import Final
+from typing import Final, cast
 
 from jackfield import _json, _life, _manifest, _plugins, _selection
 from jackfield._access import Rules
 from jackfield._breaker import Breaker
 from jackfield._dispatch import Dispatcher
 from jackfield._errors import CallError, Code, StartError
-from jackfield._facade import Hooks
+from jackfield._facade import Hooks, Implementation
 from jackfield._guard import blocking_limit, end_stop
 from jackfield._health import Health, faults
-from jackfield._host import FunctionInfo, Items, PluginInfo, Stats
+from jackfield._host import FunctionInfo, Items, PluginInfo, Position, Stats
 from jackfield._identity import Principal
 from jackfield._inside import Inside
 from jackfield._json import Value
-from jackfield._life import Whose
+from jackfield._life import Whose, any_task, own_task
 from jackfield._manifest import Found
 from jackfield._overload import Overload
 from jackfield._plugins import State
@@ -49,8 +42,6 @@ PROTOCOL_VERSION: Final = 1
 _RESTART: Final = 1012
 AUTHENTICATION: Final = "api.auth"
 """The namespace of plugins that say who clients are; without them the server is closed, and never open to all."""
-SERVE: Final = "serve"
-_OURS: Final = (_life.STARTUP, _life.SHUTDOWN, "call:")
 HELPERS: Final = "jackfield-helper"
 _COLLECT_AFTER: Final = 10_000
 """How many more objects are made than let go of before the garbage collector looks at the youngest."""
@@ -83,6 +74,7 @@ class JackfieldKernel:
             raise StartError(problems)
         self._dispatcher: Dispatcher | None = None
         self._overload: Overload | None = None
+        self._publisher: Implementation | None = None
         self.health = Health(self._plugins, settings.plugins.required)
         self._routes = Routes(settings.server, self.health)
         self._border = Border(settings.server, settings.limits)
@@ -154,6 +146,16 @@ class JackfieldKernel:
         """Send a Socket.IO event to every client, or to those of a room; see `jackfield.Kernel`."""
         await self._border.broadcast(event, _json.dumps(data), room, volatile=volatile)
 
+    def send(self, event: str, data: object, clients: Iterable[str], *, volatile: bool = False) -> Sequence[str]:
+        """Send a Socket.IO event to some clients of this server; see `jackfield.Kernel`."""
+        return self._border.send(event, _json.dumps(data), clients, volatile=volatile)
+
+    async def publish(self, channel: str, data: object = None, *, id: str | None = None) -> Position:
+        """Publish to a channel; see `jackfield.Kernel`."""
+        if self._publisher is None:
+            raise CallError(Code.UNIMPLEMENTED, "No plugin in service offers channels.")
+        return cast(Position, await self._publisher(kernel=self, channel=channel, data=_json.dumps(data), id=id))
+
     def load(self) -> None:
         """Import and check the plugins that may be; in the main thread, outside any event loop.
 
@@ -188,7 +190,7 @@ class JackfieldKernel:
             try:
                 async with (
                     administered(settings, limits, self._routes) as self.admin_url,
-                    self._in_service(server.stop, _any_task),
+                    self._in_service(server.stop, any_task),
                 ):
                     await server.start()
                     _spare_the_collector()
@@ -252,6 +254,7 @@ class JackfieldKernel:
         hooks = Hooks([(plugin.name, plugin.object) for plugin in in_service], observers, abstaining)
         if (found := hooks.client_manager()) is not None:
             self._border.use(*found)
+        self._publisher = hooks.publisher()
         self.health.listen_to(hooks.health(self))
         for plugin in in_service:
             self._routes.mount(plugin.name, partial(plugin.hooks.http, self, plugin.settings))
@@ -311,7 +314,7 @@ class JackfieldKernel:
         for task in leftovers:
             task.cancel()
         if leftovers:
-            with blocking_limit(LEFTOVERS, _any_task, end_stop):
+            with blocking_limit(LEFTOVERS, any_task, end_stop):
                 _, stuck = await asyncio.wait(leftovers, timeout=LEFTOVERS)
             for task in stuck:
                 log.warning("the task %s does not end and is abandoned", task.get_name())
@@ -336,15 +339,3 @@ async def _first(*waits: Awaitable[object]) -> None:
     for task, wait in zip(tasks, waits, strict=True):
         if task is not wait:
             task.cancel()
-
-
-def _any_task(task: asyncio.Task[object]) -> str | None:
-    """Return the name of the task, unless it is the kernel's own."""
-    name = task.get_name()
-    return None if name in (SERVE, "http") else name
-
-
-def own_task(task: asyncio.Task[object]) -> str | None:
-    """Return the name of the task if it is of a call or a plugin's start or stop, and no host's."""
-    name = task.get_name()
-    return name if name.startswith(_OURS) else None

@@ -14,6 +14,8 @@ from jackfield._plugins import Plugin, State, blame_dependency, describe, in_ord
 
 STARTUP: Final = "startup:"
 SHUTDOWN: Final = "shutdown:"
+SERVE: Final = "serve"
+_OURS: Final = (STARTUP, SHUTDOWN, "call:")
 
 Whose: TypeAlias = Callable[[asyncio.Task[object]], str | None]
 """Returns who is behind a task that blocks the event loop, or None for a task that is to be left alone."""
@@ -72,3 +74,15 @@ def _starting(task: asyncio.Task[object]) -> str | None:
     """Return the plugin whose start the task is."""
     name = task.get_name()
     return name.removeprefix(STARTUP) if name.startswith(STARTUP) else None
+
+
+def any_task(task: asyncio.Task[object]) -> str | None:
+    """Return the name of the task, unless it is the kernel's own."""
+    name = task.get_name()
+    return None if name in (SERVE, "http") else name
+
+
+def own_task(task: asyncio.Task[object]) -> str | None:
+    """Return the name of the task if it is of a call or a plugin's start or stop, and no host's."""
+    name = task.get_name()
+    return name if name.startswith(_OURS) else None

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
-from jackfield._kernel import HELPERS, LEFTOVERS, SERVE, JackfieldKernel, log
+from jackfield._kernel import HELPERS, LEFTOVERS, JackfieldKernel, log
+from jackfield._life import SERVE
 
 
 def run(kernel: JackfieldKernel, ready: Callable[[], None], fd: int | None = None) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final, NoReturn
 
 from socketio.async_manager import AsyncManager
@@ -118,6 +118,12 @@ class Border(AsyncServer):  # type: ignore[misc]  # python-socketio is untyped
             raise CallError(
                 Code.UNAVAILABLE, "The event may not have reached the clients of other servers; try again later."
             ) from None
+
+    def send(self, event: str, payload: Json, sids: Iterable[str], *, volatile: bool) -> list[str]:
+        """Send an event with one argument to clients of this server, and return those that were left out."""
+        message = Message(*packet.event(event, payload))
+        peers = ((sid, self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, NAMESPACE))) for sid in sids)
+        return [sid for sid, peer in peers if peer is not None and not peer.offer(message, volatile=volatile)]
 
     async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
         """Disconnect a client, which may be another server's; a client of the dispatcher's is closed altogether."""

@@ -93,23 +93,27 @@ class Peer:
         else:
             self.wire.buffer(buffer)
 
-    def offer(self, message: Message, *, volatile: bool) -> None:
+    def offer(self, message: Message, *, volatile: bool) -> bool:
         """Send what nobody asked for: a client that does not keep up misses it, or is closed if its backlog is full.
 
         Args:
             message: What to send.
             volatile: Whether the client may miss it.
+
+        Returns:
+            False if the client misses it.
         """
         if self._backlog.behind:
             if volatile:
-                return
+                return False
             if self._backlog.full:
                 self._too_slow()
-                return
+                return True
         if self.wire is None:
             self.send(message.text, message.buffers)
         else:
             self.wire.message(message)
+        return True
 
     async def drained(self) -> None:
         """Return when the client keeps up, or has gone."""

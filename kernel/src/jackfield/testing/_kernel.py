@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
 from jackfield._dispatch import Dispatcher
-from jackfield._kernel import JackfieldKernel, own_task
+from jackfield._kernel import JackfieldKernel
+from jackfield._life import own_task
 from jackfield._plugins import Plugin
 from jackfield._settings import Settings
 from jackfield._transport.engine import Engine
