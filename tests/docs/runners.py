@@ -102,6 +102,11 @@ def _signature(block: Block, stage: Stage) -> None:
     assert block.source.strip() == signature(name), f"the signature is {signature(name)}"
 
 
+def _stub(block: Block, stage: Stage) -> None:
+    del stage
+    compile(block.source, block.where, "exec")
+
+
 def _console(block: Block, stage: Stage) -> None:
     assert block.source.startswith("$ "), "a console begins with a command"
     for part in re.split(r"^\$ ", block.source, flags=re.MULTILINE)[1:]:
@@ -160,6 +165,7 @@ RUNNERS: Final[dict[tuple[str, str], Callable[[Block, Stage], None]]] = {
     ("python", "plugin"): _plugin,
     ("python", "signature"): _signature,
     ("python", ""): _python,
+    ("pyi", ""): _stub,
     ("js", ""): _javascript,
     ("console", ""): _console,
     ("text", "log"): _log,

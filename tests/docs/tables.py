@@ -1,6 +1,7 @@
-"""Write the tables of settings into the documentation: `python tests/docs/tables.py`, in the repository.
+"""Write the tables of settings, options and public names into the documentation: `python -m tests.docs.tables`.
 
-They are made from the models that read the configuration, so they cannot say anything else.
+They are made from the models that read the configuration, from the commands and from docstrings, so they cannot say
+anything else.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from jackfield_jwt.settings import JwtSettings
 from jackfield_kv.settings import KvSettings
 from jackfield_metrics.messages import MetricsSettings
 from jackfield_ratelimit.settings import RatelimitSettings, Rule
+from tests.docs.api import DOORS, reference
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
-COMMAND: Final = "python tests/docs/tables.py"
+COMMAND: Final = "python -m tests.docs.tables"
 
 PAST: Final = {
     "message_size": "the connection is closed with 1009; a POST is answered with 413",
@@ -159,6 +161,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "ratelimit_keys": partial(table, RatelimitSettings),
     "ratelimit_rules": partial(table, Rule),
     **{f"options_{path.replace(' ', '_')}": partial(options, path, command) for path, command in commands()},
+    **{f"api_{door.replace('.', '_')}": partial(reference, door) for door in DOORS},
 }
 
 

@@ -84,7 +84,7 @@ class Client:
             self._connection.close(code, reason)
 
     def turn(self, event: str) -> asyncio.Lock:
-        """Return the lock that functions declared `ordered` hold while they run."""
+        """Return the lock that functions declared `ordered` hold while they run; for the kernel."""
         return self._turns.setdefault(event, asyncio.Lock())
 
     async def emit(self, event: str, data: object = None) -> None:

@@ -21,9 +21,6 @@ class Client:
     """A connection to a server; `connect` makes it.
 
     All methods belong to the event loop in which it was made. Calls run side by side.
-
-    Args:
-        caller: What is behind it.
     """
 
     def __init__(self, caller: Caller) -> None:

@@ -20,14 +20,15 @@ _KERNEL: Final = "jackfield"
 
 
 class Clock:
-    """The time of one kernel in memory: of its event loop, and of `time.time` and `time.monotonic`.
-
-    Args:
-        packages: Import packages that may have imported these functions by name; the kernel's are known.
-        fixed: Why time cannot be moved, where that is so.
-    """
+    """The time of one kernel in memory: of its event loop, and of `time.time` and `time.monotonic`."""
 
     def __init__(self, packages: tuple[str, ...] = (), fixed: str | None = None) -> None:
+        """Make the time of a kernel.
+
+        Args:
+            packages: Import packages that may have imported these functions by name; the kernel's are known.
+            fixed: Why time cannot be moved, where that is so.
+        """
         self._packages = (_KERNEL, *packages)
         self._fixed = fixed
         self._ahead = 0.0
