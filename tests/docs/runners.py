@@ -11,31 +11,17 @@ import tomllib
 from collections.abc import Callable
 from typing import Final
 
-from pydantic import BaseModel
-
 from jackfield import _hooks
 from jackfield._configuration import load
 from jackfield._errors import StartError
 from jackfield._settings import Settings
-from jackfield_demo.messages import DemoSettings
-from jackfield_files.messages import FilesSettings
-from jackfield_jwt.settings import JwtSettings
-from jackfield_kv.settings import KvSettings
-from jackfield_metrics.messages import MetricsSettings
-from jackfield_ratelimit.settings import RatelimitSettings
 from tests.docs.blocks import ANEW, Block
 from tests.docs.matching import text_matches
 from tests.docs.stage import Stage, missing_for_node
+from tests.docs.tables import plugin_settings
 from tests.docs.traces import play
 
-_PLUGINS: Final[dict[str, type[BaseModel]]] = {
-    "demo": DemoSettings,
-    "files": FilesSettings,
-    "jwt": JwtSettings,
-    "kv": KvSettings,
-    "metrics": MetricsSettings,
-    "ratelimit": RatelimitSettings,
-}
+_PLUGINS: Final = plugin_settings()
 
 
 class Left(Exception):

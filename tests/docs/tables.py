@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
@@ -31,14 +32,13 @@ from jackfield._settings import (
     Settings,
     WatchdogSettings,
 )
-from jackfield_files.messages import FilesSettings
-from jackfield_jwt.settings import JwtSettings
-from jackfield_kv.settings import KvSettings
-from jackfield_metrics.messages import MetricsSettings
-from jackfield_ratelimit.settings import RatelimitSettings, Rule
+from jackfield_ratelimit.settings import Rule
 from tests.docs.api import DOORS, reference
 
-DOCS: Final = Path(__file__).parents[2] / "docs"
+ROOT: Final = Path(__file__).parents[2]
+PAGES: Final = [*ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")]
+"""Where tables stand."""
+
 COMMAND: Final = "python -m tests.docs.tables"
 
 PAST: Final = {
@@ -117,6 +117,20 @@ def commands(command: click.Command = group, path: str = "") -> Iterator[tuple[s
         yield from commands(inner, f"{path} {name}".strip())
 
 
+def plugin_commands() -> Iterator[tuple[str, click.Command]]:
+    """Yield every command that a plugin brings."""
+    for entry in entry_points(group="jackfield.commands"):
+        yield entry.name, entry.load()
+
+
+def plugin_settings() -> dict[str, type[BaseModel]]:
+    """Return the model of each plugin's settings, by the plugin's name."""
+    plugins = {entry.name: entry.load() for entry in entry_points(group="jackfield.plugins")}
+    return {
+        name: plugin.jackfield_settings() for name, plugin in plugins.items() if hasattr(plugin, "jackfield_settings")
+    }
+
+
 def options(path: str, command: click.Command) -> str:
     """Return how a command is written, and the table of its options without `--help`."""
     context = click.Context(command)
@@ -154,13 +168,12 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "bulkhead_rule_keys": partial(table, BulkheadRule),
     "watchdog_keys": partial(table, WatchdogSettings),
     "log_keys": partial(table, LogSettings),
-    "files_keys": partial(table, FilesSettings),
-    "jwt_keys": partial(table, JwtSettings),
-    "kv_keys": partial(table, KvSettings),
-    "metrics_keys": partial(table, MetricsSettings),
-    "ratelimit_keys": partial(table, RatelimitSettings),
+    **{f"{name}_keys": partial(table, model) for name, model in plugin_settings().items()},
     "ratelimit_rules": partial(table, Rule),
-    **{f"options_{path.replace(' ', '_')}": partial(options, path, command) for path, command in commands()},
+    **{
+        f"options_{path.replace(' ', '_')}": partial(options, path, command)
+        for path, command in [*commands(), *plugin_commands()]
+    },
     **{f"api_{door.replace('.', '_')}": partial(reference, door) for door in DOORS},
 }
 
@@ -189,7 +202,7 @@ def _default(field: FieldInfo) -> str:
 
 def main() -> None:
     """Renew the tables of every document."""
-    for path in DOCS.glob("*.md"):
+    for path in PAGES:
         path.write_text(renewed(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 

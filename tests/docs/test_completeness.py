@@ -13,11 +13,14 @@ import jackfield
 import jackfield.client
 import jackfield.testing
 from jackfield import Code, _codec, _contract, _envelope, _json
+from jackfield._breaker import BLOCKING, BY_HAND, FAILING
+from jackfield._errors import PluginError
 from jackfield._facade import hook_names
+from jackfield._plugins import NOT_LISTED, State
 from jackfield._transport import link, meter
 from tests.docs.blocks import DOCUMENTS, ROOT, blocks
 from tests.docs.runners import RUNNERS, signature
-from tests.docs.tables import COMMAND, commands, keys, limits, renewed
+from tests.docs.tables import COMMAND, PAGES, TABLES, commands, keys, limits, renewed
 
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(?<!!)\[((?:\\.|[^\]\\])+)\]\(([^)\s]+)\)")
@@ -45,10 +48,30 @@ def test_every_hook_is_documented(hook: str) -> None:
 
 
 def test_the_tables_are_those_of_the_code() -> None:
-    """Settings, limits and options are as the code has them."""
-    for path in DOCS.glob("*.md"):
+    """Settings, limits, options and public names are as the code has them."""
+    for path in PAGES:
         written = path.read_text(encoding="utf-8")
         assert written == renewed(written), f"make the tables of {path.name} anew: {COMMAND}"
+
+
+def test_every_table_stands_on_a_page() -> None:
+    """No plugin's settings are left out, no command that it brings, no public module."""
+    written = "".join(path.read_text(encoding="utf-8") for path in PAGES)
+    assert [name for name in TABLES if written.count(f"<!-- {name}: made by `{COMMAND}` -->") != 1] == []
+
+
+def test_every_fault_is_documented() -> None:
+    """Each kind for which a plugin may be out of service has its row, and there are no others."""
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "kernel/src/jackfield").glob("*.py"))
+    kinds = {*re.findall(r'\bkind="(\w+)"', source), NOT_LISTED, FAILING, BLOCKING, BY_HAND}
+    kinds |= {PluginError.__name__, *(error.__name__ for error in PluginError.__subclasses__())}
+    assert set(re.findall(r"^\| `(\w+)` \| [A-Z]", section("life.md", "## Quarantine"), re.MULTILINE)) == kinds
+
+
+def test_every_state_is_documented() -> None:
+    """Each has its row, and there are no others."""
+    states = section("life.md", "# The life of a plugin").partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", states, re.MULTILINE)) == {state.value for state in State}
 
 
 def test_every_setting_is_documented() -> None:
