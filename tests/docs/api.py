@@ -38,6 +38,13 @@ def reference(door: str) -> str:
     return "\n\n".join(part for name, found in sorted(_public(door)) for part in _entry(name, found))
 
 
+def summary(module: str) -> str:
+    """Return the first paragraph of what a module of the kernel says of itself."""
+    path = SOURCES / "jackfield" / module
+    tree = _parsed(path / "__init__.py" if path.is_dir() else path.with_suffix(".py"))
+    return _joined((ast.get_docstring(tree) or "").partition("\n\n")[0].splitlines())
+
+
 def _public(door: str) -> Iterator[tuple[str, list[ast.stmt]]]:
     """Yield each public name with the statement that defines it, and the one after that."""
     for node in _parsed(SOURCES / DOORS[door]).body:

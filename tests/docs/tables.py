@@ -7,6 +7,7 @@ anything else.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import entry_points
@@ -33,7 +34,7 @@ from jackfield._settings import (
     WatchdogSettings,
 )
 from jackfield_ratelimit.settings import Rule
-from tests.docs.api import DOORS, reference
+from tests.docs.api import DOORS, reference, summary
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = [*ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")]
@@ -155,9 +156,24 @@ def rules() -> str:
     return "\n".join(["| rule | breaks callers | why |", "|---|---|---|", *rows])
 
 
+def floors() -> str:
+    """Return the table of the kernel's modules from the top floor to the lowest, each with what it is for."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(contract["layers"] for contract in contracts if contract.get("containers") == ["jackfield"])
+    rows = [
+        f"| {len(layers) - number} | `{name}` | {summary(name)} |"
+        for number, layer in enumerate(layers)
+        for name in re.findall(r"\w+", layer)
+    ]
+    return "\n".join(["| floor | module | what it is |", "|--:|---|---|", *rows])
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "limits": limits,
     "contract_rules": rules,
+    "floors": floors,
     "server_keys": partial(table, ServerSettings),
     "limits_keys": partial(table, Limits),
     "plugins_keys": partial(table, PluginSettings),
