@@ -10,8 +10,9 @@ A comment right before a block says more about it, and is not seen by readers:
     <!-- not run "COMMAND": REASON -->   commands that begin so are not run, the others are
 
 Where the comment ends after the block, readers do not see the block either. A comment that stands by itself,
-`<!-- from here on: an empty folder -->`, begins anew. Of the plugins of the repository demo, files and system are
-installed, and in its README a plugin itself; `<!-- from here on: an empty folder, with NAME NAME… -->` has more.
+`<!-- from here on: an empty folder -->`, begins anew, and `<!-- file: PATH, of PAGE -->` is the block that is this file on
+another page. Of the plugins of the repository demo, files and system are installed, and in its README a plugin itself;
+`<!-- from here on: an empty folder, with NAME NAME… -->` has more.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ DOCUMENTS: Final = sorted(
 """Every document whose examples are run."""
 
 ANEW: Final = "from here on: an empty folder"
+_ELSEWHERE: Final = re.compile(r"<!-- file: (?P<file>\S+), of (?P<page>\S+) -->")
 _DIRECTIVE: Final = re.compile(
     r"<!-- (?P<word>file|plugin|signature|log|not run)(?: \"(?P<prefix>[^\"]+)\")?(?:: (?P<text>[^>]+?))?(?: -->)?\s*\Z"
 )
@@ -83,6 +85,10 @@ class _Blocks:
                     prefix=(found["prefix"] or "") if found else "",
                 ),
             )
+        for comment in _ELSEWHERE.finditer(document.text):
+            page = Path(document.path).parent / comment["page"]
+            (shown,) = (block for block in blocks(page) if block.word == "file" and block.text == comment["file"])
+            yield self._region(Region(comment.start(), comment.end()), shown)
         for comment in re.finditer(f"<!-- {ANEW}(?:, with ([a-z0-9_ ]+))? -->", document.text):
             yield self._region(Region(comment.start(), comment.end()), Block("", "", "", ANEW, comment[1] or ""))
 
