@@ -10,7 +10,7 @@ A comment right before a block says more about it, and is not seen by readers:
     <!-- not run "COMMAND": REASON -->   commands that begin so are not run, the others are
 
 Where the comment ends after the block, readers do not see the block either. Two comments stand by themselves:
-`<!-- file: PATH, of PAGE -->` is the block that is this file on another page, and `<!-- from here on: an empty folder -->`
+`<!-- file: PATH, of PAGE -->` is the block that is this file on another page, `<!-- from here on: an empty folder -->`
 begins anew. Of the plugins of the repository demo, files and system are installed, and in its README a plugin itself;
 `<!-- from here on: an empty folder, with NAME NAME… -->` has more.
 """
