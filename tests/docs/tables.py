@@ -20,6 +20,8 @@ from pydantic.fields import FieldInfo
 
 from jackfield._cli import group
 from jackfield._cli.rules import RULES
+from jackfield._host import FunctionInfo
+from jackfield._kernel import JackfieldKernel
 from jackfield._settings import (
     AccessRule,
     AccessSettings,
@@ -132,6 +134,31 @@ def plugin_settings() -> dict[str, type[BaseModel]]:
     }
 
 
+def plugin_functions() -> dict[str, list[FunctionInfo]]:
+    """Return the functions of each plugin that has any, by the plugin's name."""
+    kernel = JackfieldKernel(Settings())
+    kernel.load()
+    found: dict[str, list[FunctionInfo]] = {}
+    for function in kernel.served():
+        found.setdefault(function.plugin, []).append(function)
+    return found
+
+
+def functions(served: list[FunctionInfo]) -> str:
+    """Return the table of a plugin's functions."""
+    rows = [
+        f"| `{function.event}` | {function.kind} | {_scopes(function.requires)} | {function.summary} |"
+        for function in served
+    ]
+    return "\n".join(["| function | kind | requires | what it does |", "|---|---|---|---|", *rows])
+
+
+def _scopes(requires: tuple[str, ...] | None) -> str:
+    if requires is None:
+        return "the operator says"
+    return ", ".join(f"`{scope}`" for scope in requires) or "nothing"
+
+
 def options(path: str, command: click.Command) -> str:
     """Return how a command is written, and the table of its options without `--help`."""
     context = click.Context(command)
@@ -185,6 +212,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "watchdog_keys": partial(table, WatchdogSettings),
     "log_keys": partial(table, LogSettings),
     **{f"{name}_keys": partial(table, model) for name, model in plugin_settings().items()},
+    **{f"{name}_functions": partial(functions, served) for name, served in plugin_functions().items()},
     "ratelimit_rules": partial(table, Rule),
     **{
         f"options_{path.replace(' ', '_')}": partial(options, path, command)

@@ -55,7 +55,7 @@ def test_the_tables_are_those_of_the_code() -> None:
 
 
 def test_every_table_stands_on_a_page() -> None:
-    """No plugin's settings are left out, no command that it brings, no public module."""
+    """No plugin's settings are left out, nor its functions, a command that it brings, or a public module."""
     written = "".join(path.read_text(encoding="utf-8") for path in PAGES)
     assert [name for name in TABLES if written.count(f"<!-- {name}: made by `{COMMAND}` -->") != 1] == []
 
@@ -121,6 +121,16 @@ def test_it_is_said_which_codes_the_kernel_uses() -> None:
 def test_numbers_are_those_of_the_code(name: str, sentence: str) -> None:
     """What is no setting is said in a sentence."""
     assert sentence in " ".join(text(name).split())
+
+
+def test_every_close_code_is_documented() -> None:
+    """Each that the transport, a session or the kernel has a name for has its row, and there are no others."""
+    kernel = ROOT / "kernel/src/jackfield"
+    paths = [*kernel.glob("_transport/*.py"), kernel / "_session.py", kernel / "_kernel.py"]
+    source = "".join(path.read_text(encoding="utf-8") for path in paths)
+    codes = set(re.findall(r"^\w+: Final = (1\d{3}|4\d{3})$", source, re.MULTILINE))
+    rows = re.findall(r"^\| (\d{4}) \|", section("protocol.md", "## The end of a connection"), re.MULTILINE)
+    assert rows == sorted(codes)
 
 
 @pytest.mark.parametrize(("path", "command"), list(commands()))
