@@ -17,14 +17,15 @@ import socketio
 from jackfield.client import connect
 from tests.hardening.rounds import CARRIERS
 from tests.support.client import Client, connected
-from tests.support.plugins import write_neighbour, write_plugin
+from tests.support.plugins import SPIN, write_neighbour, write_plugin
 from tests.support.server import Server, serving
 from tests.support.waiting import LIMIT, until
 from tests.support.wire import Wire, wire
 
-BUSY = """
+BUSY = (
+    SPIN
+    + """
     import asyncio
-    import time
     from collections.abc import AsyncIterator
 
     from jackfield import Call, Service, hookimpl
@@ -33,9 +34,7 @@ BUSY = """
 
     @service.function
     async def work(call: Call, data: float) -> str:
-        end = time.thread_time() + data
-        while time.thread_time() < end:
-            pass
+        spin(data)
         return "done"
 
     @service.function
@@ -61,6 +60,7 @@ BUSY = """
     def jackfield_services():
         return [service]
 """
+)
 
 HELLO = '["api.neighbour.hello"]'
 NOBODY_LEAVES = "[quarantine]\nfailures = 0\nblocked = 0\n"

@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.conformance.peers import Endpoint, open_polling
 from tests.hardening.rounds import CARRIERS, config
-from tests.support.plugins import write_neighbour, write_plugin
+from tests.support.plugins import SPIN, write_neighbour, write_plugin
 from tests.support.server import Server, serving
+from tests.support.waiting import until
 from tests.support.wire import Wire, wire
 
 COUNT = 200
 HELLO = '427["api.neighbour.hello"]'
 
-TOIL = """
+TOIL = (
+    SPIN
+    + """
     import asyncio
-    import time
+    import os
     from contextvars import ContextVar
+    from pathlib import Path
 
     from jackfield import Call, Service, hookimpl
 
@@ -30,16 +35,12 @@ TOIL = """
 
     @service.function
     async def work(call: Call, data: float) -> str:
-        end = time.thread_time() + data
-        while time.thread_time() < end:
-            pass
+        spin(data)
         return "done"
 
     @service.function
     async def who(call: Call) -> str:
-        end = time.thread_time() + 0.003
-        while time.thread_time() < end:
-            pass
+        spin(0.003)
         return user.get()
 
     @service.function
@@ -48,6 +49,27 @@ TOIL = """
         while True:
             await asyncio.sleep(0.0005)
             await call.emit("tick")
+
+    @service.function
+    async def block(call: Call, data: tuple[int, float]) -> None:
+        clients, seconds = data
+        while sum(call.kernel.stats().connections.values()) < clients:
+            await asyncio.sleep(0.01)
+        held, loop, (end, other) = asyncio.Event(), asyncio.get_running_loop(), os.pipe()
+
+        def hold():  # where packets are read: timers come next
+            loop.remove_reader(end)
+            os.close(end)
+            os.close(other)
+            Path("blocked").touch()
+            while not Path("sent").exists():
+                time.sleep(0.001)
+            time.sleep(seconds)
+            held.set()
+
+        loop.add_reader(end, hold)
+        os.write(other, b"x")
+        await held.wait()
 
     @service.function
     async def note(call: Call, data: object) -> None:
@@ -65,6 +87,7 @@ TOIL = """
     def jackfield_services():
         return [service]
 """
+)
 
 
 @pytest.fixture(scope="module", params=CARRIERS, name="server")
@@ -184,3 +207,21 @@ async def test_40_many_clients_with_little_each_are_no_overload(tmp_path_factory
 
         await asyncio.gather(*(always() for _ in range(4)))
         assert "overloaded" not in server.log
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_40_what_the_server_has_not_read_yet_is_not_late(tmp_path: Path, carrier: str) -> None:
+    """A function holds the event loop until the time of two others is over, whose packets came before."""
+    write_plugin(tmp_path / "plugins", "toil", TOIL, namespaces=["api.toil"])
+    limits = "loop_lag = 0\nconnect_timeout = 1\nbuffers_timeout = 1"
+    with serving(tmp_path, config=config(carrier, limits=limits), path=[tmp_path / "plugins"]) as server:
+        async with wire(server.url) as client:
+            announced = '451-7["api.toil.note",{"_placeholder":true,"num":0}]'
+            _written(client, '428["api.toil.block",[2,1.1]]', announced)
+            async with wire(server.url, join=False) as newcomer:
+                await until((tmp_path / "blocked").exists)
+                _written(newcomer, "40")
+                _written(client, b"12345")
+                (tmp_path / "sent").touch()
+                assert str(await newcomer.receive()).startswith('40{"sid":')
+                assert {await client.receive() for _ in range(2)} == {'438[{"data":null}]', '437[{"data":null}]'}

@@ -21,6 +21,16 @@ NEIGHBOUR = """
 """
 """A plugin that works; its namespace is `api.neighbour`."""
 
+SPIN = """
+    import time
+
+    def spin(seconds):
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+"""
+"""How a plugin begins whose functions keep the processor to themselves for seconds of its time."""
+
 KNOWN_MAY_CALL_ALL = '[[access.rules]]\nfunctions = "*"\n'
 """Configuration for tests of other things, whose plugins ask who is connecting: who is known may call everything."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from jackfield._errors import CallError
@@ -29,6 +30,8 @@ from jackfield._transport.wire import PROTOCOL_ERROR, Traffic
 NAMESPACE: Final = "/"
 _MAX_REFUSALS: Final = 3
 _INVALID_TEXT: Final = 1007
+_GRACE: Final = 0.25
+"""Seconds after a client's time in which what it has sent is read, which a busy server may not have come to."""
 
 
 class Host(Protocol):
@@ -225,9 +228,10 @@ class Link:
                 self._buffers_timer.cancel()
                 self._buffers_timer = None
         elif self._buffers_timer is None:
-            self._buffers_timer = asyncio.get_running_loop().call_later(
-                self._host.limits.buffers_timeout, self.peer.fault, "Buffers that do not come"
-            )
+            self._buffers_timer = _later(self._host.limits.buffers_timeout, self._lack)
+
+    def _lack(self) -> None:
+        self._buffers_timer = _later(_GRACE, self.peer.fault, "Buffers that do not come")
 
     def _handle(self, packet: Packet) -> None:
         if isinstance(packet, Connect) and not self._host.serves(packet.namespace):
@@ -305,7 +309,10 @@ class Link:
     def expect_connect(self) -> None:
         """Close the session unless the client connects in time."""
         self.stop_waiting()
-        self._timer = asyncio.get_running_loop().call_later(self._host.limits.connect_timeout, self.peer.close)
+        self._timer = _later(self._host.limits.connect_timeout, self._too_late)
+
+    def _too_late(self) -> None:
+        self._timer = _later(_GRACE, self.peer.close)
 
     def stop_waiting(self) -> None:
         """Take note that the client connects."""
@@ -322,6 +329,10 @@ class Link:
         if self._connecting is not None:
             self._connecting.cancel()
         self._acks.give_up()
+
+
+def _later(seconds: float, act: Callable[..., object], *arguments: object) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(seconds, act, *arguments)
 
 
 def _is_text(data: bytes) -> bool:
