@@ -234,7 +234,7 @@ async def _post(engine: Engine, peer: Peer, request: Request, receive: Receive) 
         peer.fault("two posts at once")
         raise eio.bad_request("Two posts at once")
     peer.posting = True
-    pace = Pace(engine.turn)
+    pace = Pace(engine.turn, 0.001)  # others may post as much at the same time, and share a turn
     try:
         packets = eio.read_payload(await _body(engine.limits, request, receive))
         for start in range(0, len(packets), _AT_ONCE):
@@ -301,13 +301,8 @@ def sender(trust: Trust, scope: Scope) -> tuple[str, bool]:
 def _request(trust: Trust, scope: Scope) -> Request:
     address, secure = sender(trust, scope)
     transport: Transport = "websocket" if scope["type"] == "websocket" else "polling"
-    return Request(
-        scope["query_string"].decode("latin-1"),
-        scope["headers"],
-        address=address,
-        secure=secure,
-        transport=transport,
-    )
+    query = scope["query_string"].decode("latin-1")
+    return Request(query, scope["headers"], address=address, secure=secure, transport=transport)
 
 
 def _preflight(request: Request) -> dict[str, str]:

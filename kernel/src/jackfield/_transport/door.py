@@ -83,7 +83,7 @@ class _Deaf(asyncio.Protocol):
         self._wire = wire
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wire.end()
+        self._wire.on_ws_disconnected()
 
 
 class Door:

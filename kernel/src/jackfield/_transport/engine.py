@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 from jackfield._overload import Overload
@@ -172,14 +173,11 @@ class Engine:
         for peer in list(self.sockets.values()):
             if peer.wire is None:
                 peer.close()
-        end = asyncio.get_running_loop().time() + _FAREWELL
-        while any(peer.wire is None for peer in self.sockets.values()):
-            self._left.clear()
-            try:
-                async with asyncio.timeout_at(end):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                while any(peer.wire is None for peer in self.sockets.values()):
+                    self._left.clear()
                     await self._left.wait()
-            except TimeoutError:
-                return
 
     # What python-socketio calls.
 

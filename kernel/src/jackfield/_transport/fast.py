@@ -44,7 +44,6 @@ _TEXT: Final = WSMsgType.TEXT
 _BINARY: Final = WSMsgType.BINARY
 _CLOSE: Final = WSMsgType.CLOSE
 _CONTINUATION: Final = WSMsgType.CONTINUATION
-_READ: Final = frozenset({_TEXT, _BINARY, _CLOSE, _CONTINUATION})
 
 Attach = Callable[[Wire], Reader]
 
@@ -103,7 +102,7 @@ class FastWire(WSListener):
         self._loop = asyncio.get_running_loop()
         self._out: list[bytes] = []
         self._bulk = 0
-        self._kept: deque[Frame | bytes] | None = None
+        self._kept: deque[Frame] | None = None
         self._parts: list[bytes] | None = None
         self._text_parts = False
         self._closing = False
@@ -178,19 +177,13 @@ class FastWire(WSListener):
         """Take a frame; nearly all are whole messages of text."""
         turn = self._turn
         if (now := monotonic()) > turn.until and turn.over(now):
-            self._keep_back(frame)
-        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self._fault(BAD_FRAME, "a reserved bit is set")
-        elif frame.msg_type is _TEXT and frame.fin and self._parts is None:
+            self._keep(copy(frame))
+        elif frame.msg_type is _TEXT and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3 or self._parts):
             self.reader.text(frame.get_payload_as_bytes())
         else:
-            self._rare(copy(frame))
+            self._take(copy(frame))
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Take note that the connection has gone."""
-        self.end()
-
-    def end(self) -> None:
+    def on_ws_disconnected(self, transport: WSTransport | None = None) -> None:
         """Take note that the connection has gone, when all that came by it has been read."""
         if self._kept is None:
             self.gone()
@@ -201,18 +194,7 @@ class FastWire(WSListener):
         """Read what was kept, one frame at least, until that time at the latest; tell whether nothing is left."""
         kept = self._kept
         while kept:
-            frame = kept.popleft()
-            if isinstance(frame, bytes):
-                if self._parts is None:
-                    self.reader.text(frame)
-                else:
-                    self._rare(Frame(_TEXT, data=frame))
-            elif frame.kind is None:
-                self.gone()
-            elif frame.reserved:
-                self._fault(BAD_FRAME, "a reserved bit is set")
-            else:
-                self._rare(frame)
+            self._take(kept.popleft())
             if kept and monotonic() > until:
                 return False
         self._kept = None
@@ -223,21 +205,13 @@ class FastWire(WSListener):
     def fail(self, error: Exception) -> None:
         """Take note that reading or writing has failed by no fault of the client."""
         self._loop.call_exception_handler({"message": "a websocket failed", "exception": error})
-        kept, self._kept = self._kept, None
-        if kept and kept[-1] == END:
+        self._kept = None
+        if self._raw.is_closing():
             self.gone()
         else:
             self.cut_off_soon()
 
-    def _keep_back(self, frame: WSFrame) -> None:
-        """Keep a frame for another turn: a whole text as it is, for there may be many."""
-        reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
-        if frame.msg_type is _TEXT and frame.fin and not reserved:
-            self._keep(frame.get_payload_as_bytes())
-        elif frame.msg_type in _READ or reserved:
-            self._keep(copy(frame))
-
-    def _keep(self, frame: Frame | bytes) -> None:
+    def _keep(self, frame: Frame) -> None:
         if self._kept is None:
             self._kept = deque()
             self._turn.wait(self)
@@ -263,15 +237,21 @@ class FastWire(WSListener):
         """Take note that it does again."""
         self.reader.resumed()
 
-    def _rare(self, frame: Frame) -> None:
+    def _take(self, frame: Frame) -> None:
         kind = frame.kind
-        if kind == _CLOSE:
+        if kind is None:
+            self.gone()
+        elif frame.reserved:
+            self._fault(BAD_FRAME, "a reserved bit is set")
+        elif kind == _CLOSE:
             self._closed_by_client(frame.code)
         elif kind == _CONTINUATION or self._parts is not None:
             self._fragment(frame)
         elif not frame.fin:
             self._parts = [frame.data]
             self._text_parts = kind == _TEXT
+        elif kind == _TEXT:
+            self.reader.text(frame.data)
         elif kind == _BINARY:
             self.reader.buffer(frame.data)
 

@@ -31,10 +31,6 @@ END: Final = Frame(None)
 def copy(frame: WSFrame) -> Frame:
     """Return the frame as one that can be kept."""
     kind = frame.msg_type
-    return Frame(
-        kind,
-        frame.fin,
-        frame.get_payload_as_bytes(),
-        cast(int, frame.get_close_code()) if kind == WSMsgType.CLOSE else 0,
-        bool(frame.rsv1 or frame.rsv2 or frame.rsv3),
-    )
+    code = cast(int, frame.get_close_code()) if kind == WSMsgType.CLOSE else 0
+    reserved = bool(frame.rsv1 or frame.rsv2 or frame.rsv3)
+    return Frame(kind, frame.fin, frame.get_payload_as_bytes(), code, reserved)

@@ -64,8 +64,7 @@ class Turn:
 
     def add(self, wire: Carried) -> None:
         """Flush a websocket when this turn is over."""
-        if not self._ends:
-            self._end_soon()
+        self._end_soon()
         self._wires.append(wire)
 
     def over(self, now: float) -> bool:
@@ -73,20 +72,19 @@ class Turn:
         if self._waiting or self.until:
             return True
         self.until = now + SLICE
-        if not self._ends:
-            self._end_soon()
+        self._end_soon()
         return False
 
     def wait(self, wire: Carried) -> None:
         """Let a websocket that has kept something read on in another turn."""
         self.late(wire)
         self._waiting.append(wire)
-        if not self._ends:
-            self._end_soon()
+        self._end_soon()
 
     def _end_soon(self) -> None:
-        self._ends = True
-        asyncio.get_running_loop().call_soon(self._end, context=self._context)
+        if not self._ends:
+            self._ends = True
+            asyncio.get_running_loop().call_soon(self._end, context=self._context)
 
     def _end(self) -> None:
         self._ends = False
@@ -102,21 +100,18 @@ class Turn:
 
     def _read_on(self) -> None:
         until = monotonic() + SLICE
-        while self._waiting:
-            wire = self._waiting[0]
+        while self._waiting and monotonic() < until:
+            wire = self._waiting.popleft()
             try:
                 done = wire.read_on(until)
             except Exception as error:  # noqa: BLE001 - one connection's fault is not the others'
                 wire.fail(error)
                 done = True
-            self._waiting.popleft()
-            if not done:
+            if done:
+                self.caught_up(wire)
+            else:
                 self._waiting.append(wire)
-                break
-            self.caught_up(wire)
-            if monotonic() > until:
-                break
-        if self._waiting and not self._ends:
+        if self._waiting:
             self._end_soon()
 
 
@@ -125,13 +120,15 @@ class Pace:
 
     Args:
         turn: What is told when more has come than is taken.
+        seconds: For which messages are taken before others have their turn.
     """
 
-    __slots__ = ("_look", "_turn", "_until")
+    __slots__ = ("_look", "_seconds", "_turn", "_until")
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, seconds: float = SLICE) -> None:
         self._turn = turn
-        self._until = monotonic() + SLICE
+        self._seconds = seconds
+        self._until = monotonic() + seconds
         self._look: asyncio.Handle | None = None
 
     async def keep(self) -> None:
@@ -142,7 +139,7 @@ class Pace:
             self._look.cancel()
         self._turn.late(self)
         await asyncio.sleep(0)
-        self._until = monotonic() + SLICE
+        self._until = monotonic() + self._seconds
         # It comes to this only when taking a message waits, which is when there is none.
         self._look = asyncio.get_running_loop().call_soon(self._turn.caught_up, self)
 
