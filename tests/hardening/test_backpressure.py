@@ -80,7 +80,7 @@ def _fixture(name: str, *, server: str = "", limits: str = "") -> Any:
 
 
 patient = _fixture("patient", limits="backlog_timeout = 600")
-hasty = _fixture("hasty", limits="backlog_timeout = 0.5\nconnect_timeout = 3")
+hasty = _fixture("hasty", limits="backlog_timeout = 0.5\nconnect_timeout = 1")
 pinging = _fixture("pinging", server="ping_interval = 1\nping_timeout = 1", limits="backlog_timeout = 600")
 
 

@@ -200,7 +200,7 @@ async def test_11_a_body_of_many_packets_holds_up_nobody(endpoint: Endpoint, ser
             assert await other.call("api.system.ping") == {"data": "pong"}
             answered += 1
         assert posted.result().text == "ok"
-        assert answered > 5  # about once for each turn of the event loop
+        assert answered > 50
 
 
 async def test_11_two_polls_end_the_session(endpoint: Endpoint, server: Server) -> None:
