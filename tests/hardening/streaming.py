@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator
@@ -156,6 +157,10 @@ def write_flow(folder: Path) -> Path:
     return write_plugin(folder, "flow", _FLOW, namespaces=["api.flow"])
 
 
+_OFTEN: Final = 5.0
+"""Seconds after which somebody who stays asks again; the server pings less often, and waits longer for the answer."""
+
+
 class Gone(Exception):
     """The connection is over."""
 
@@ -172,6 +177,7 @@ class Talker:
         self.carrier = carrier
         self.credit: Counter[Id] = Counter()
         self._acks = 0
+        self._asking = asyncio.Lock()
         self._answers: dict[int, Any] = {}
         self._draining = False
         self._frames: dict[Id, deque[Frame]] = defaultdict(deque)
@@ -182,12 +188,13 @@ class Talker:
 
     async def ask(self, argument: Any, event: str = "event") -> Any:
         """Emit with an acknowledgement, and return it."""
-        self._acks += 1
-        number = self._acks
-        await self.send(f"42{number}{json.dumps([event, argument])}")
-        while number not in self._answers:
-            await self._read()
-        return self._answers.pop(number)
+        async with self._asking:
+            self._acks += 1
+            number = self._acks
+            await self.send(f"42{number}{json.dumps([event, argument])}")
+            while number not in self._answers:
+                await self._read()
+            return self._answers.pop(number)
 
     async def call(self, function: str, data: Any = None) -> Any:
         """Call a function of `api.flow`, and return its result."""
@@ -235,6 +242,23 @@ class Talker:
         """Wait until the server says that it goes away."""
         while not self._draining:
             await self._read()
+
+    @asynccontextmanager
+    async def staying(self) -> AsyncIterator[None]:
+        """Read what comes, pings among it, while a block runs that may ask nothing for long; it may do nothing else."""
+
+        async def stay() -> None:
+            while True:
+                await asyncio.sleep(_OFTEN)
+                await self.is_quiet()
+
+        task = asyncio.create_task(stay())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     async def closed(self) -> None:
         """Wait until the connection is over."""

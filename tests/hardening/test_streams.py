@@ -53,7 +53,7 @@ idle = _fixture("idle", "stream_idle = 0.5")
 async def _watcher(request: pytest.FixtureRequest) -> AsyncIterator[Talker]:
     """Somebody else, on the server of the test; the diary is empty."""
     name = next(name for name in ("steady", "idle") if name in request.fixturenames)
-    async with talking(request.getfixturevalue(name).url) as watcher:
+    async with talking(request.getfixturevalue(name).url) as watcher, watcher.staying():
         await watcher.call("release")
         await _nothing_runs(watcher)
         await watcher.call("clear")
