@@ -48,8 +48,7 @@ def summary(module: str) -> str:
 def _public(door: str) -> Iterator[tuple[str, list[ast.stmt]]]:
     """Yield each public name with the statement that defines it, and the one after that."""
     for node in _parsed(SOURCES / DOORS[door]).body:
-        if isinstance(node, ast.ImportFrom) and node.module != "__future__":
-            assert node.module
+        if isinstance(node, ast.ImportFrom) and node.module and "._" in node.module:
             body = _parsed(SOURCES / f"{node.module.replace('.', '/')}.py").body
             for alias in node.names:
                 (at,) = (number for number, statement in enumerate(body) if _name(statement) == alias.name)

@@ -149,7 +149,7 @@ def test_54_another_module_of_that_name_is_not_imported(tmp_path: Path, monkeypa
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "plugin_target.py").write_text("", encoding="utf-8")
-    assert fault_of("jackfield-target", "plugin_target:plugin") == (
+    assert fault_of("jackfield-target", "plugin_target") == (
         f"its module plugin_target would come from {tmp_path}/plugin_target.py, which is not in its RECORD"
     )
     assert str(fault_of("jackfield-target", "json")).startswith("its module json would come from ")

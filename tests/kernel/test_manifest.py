@@ -47,6 +47,7 @@ def test_all_of_the_manifest_comes_from_the_metadata(tmp_path: Path) -> None:
     )
     assert found(tmp_path) == [Found(manifest)]
     assert manifest.qualified == "Acme.Orders:orders"
+    assert manifest.module == "acme.orders"
 
 
 def test_manifests_are_sorted_by_name(tmp_path: Path) -> None:

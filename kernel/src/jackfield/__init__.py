@@ -11,22 +11,13 @@ dispatch, plugins and registry, what authors write, the wire. `make lint` checks
 
 from __future__ import annotations
 
-import importlib
 import typing
+
+from jackfield import _on_demand
 
 if typing.TYPE_CHECKING:
     from jackfield._public import *  # noqa: F403
     from jackfield._public import __all__ as __all__
 else:
-
-    def __getattr__(name: str) -> object:
-        # Not before: callers, and the command line, whose help is to be there at once, need nothing of it.
-        if not name.startswith("_") or name == "__all__":
-            public = importlib.import_module("jackfield._public")
-            globals().update({known: getattr(public, known) for known in ["__all__", *public.__all__]})
-            if name in globals():
-                return globals()[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__getattr__("__all__")})
+    # Not at once: callers, and the command line, whose help is to be there at once, need nothing of it.
+    __getattr__, __dir__ = _on_demand.door(__name__)

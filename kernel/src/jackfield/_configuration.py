@@ -102,18 +102,19 @@ def _fields(model: type[BaseModel], path: list[str]) -> Iterator[str]:
     found, held = [model], False
     for part in path:
         if infos := [one.model_fields[part] for one in found if part in one.model_fields]:
-            found = [inner for info in infos for inner in _models(info.annotation)]
+            found = [inner for info in infos for inner in models_in(info.annotation)]
             held = any(get_args(info.annotation) for info in infos)
         elif not held:  # else it is the number of an item, the key of an entry or the name of a choice
             return
     yield from dict.fromkeys(name for one in found for name in one.model_fields)
 
 
-def _models(annotation: object) -> Iterator[type[BaseModel]]:
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yield the models that an annotation names, in lists, unions and tables too."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
-        yield from _models(part)
+        yield from models_in(part)
 
 
 def _source(fault: str, environ: Mapping[str, str], file: Path | None) -> str:

@@ -79,9 +79,7 @@ class Dispatcher:
         in_service = list(plugins)
         self._breakers = {plugin.name: Breaker(plugin, settings.quarantine, self._switched) for plugin in in_service}
         handlers = {event: (entry.plugin, entry.served.function.handler) for event, entry in registry.table.items()}
-        self.culprits = Culprits(
-            [(plugin.name, plugin.manifest.target.partition(":")[0]) for plugin in in_service], handlers
-        )
+        self.culprits = Culprits([(plugin.name, plugin.manifest.module) for plugin in in_service], handlers)
         self._workers = {plugin: Workers(plugin, limits.threads) for plugin in self._breakers}
         self._pipelines = {event: self._pipeline(event, entry, hooks) for event, entry in registry.table.items()}
         self.events: Mapping[str, object] = self._pipelines

@@ -20,14 +20,14 @@ _COMPILED: Final = ".pyc"
 _IMPORTABLE: Final = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES, _COMPILED)
 
 
-def fault_of(name: str, target: str) -> str | None:
+def fault_of(name: str, module: str) -> str | None:
     """Return how an installed distribution differs from its RECORD, or None; nothing of it is imported.
 
     What Python has compiled (`__pycache__`) is not in it and not looked at.
 
     Args:
         name: The distribution.
-        target: What the plugin's entry point names, which has to be one of the files.
+        module: The one that the plugin's entry point names, which has to be one of the files.
     """
     try:
         installed = distribution(name)
@@ -38,7 +38,7 @@ def fault_of(name: str, target: str) -> str | None:
             return "there is no RECORD of its files, so nobody knows what they were"
         rows = [row for row in csv.reader(record.splitlines()) if row]
         listed = {Path(os.path.realpath(str(installed.locate_file(row[0])))) for row in rows}
-        faults = (_changed(installed, rows), _unlisted(installed, rows, listed), _foreign(target, listed))
+        faults = (_changed(installed, rows), _unlisted(installed, rows, listed), _foreign(module, listed))
         return next((fault for found in faults for fault in found), None)
     except PackageNotFoundError:
         return "its distribution is not installed any more"
@@ -82,9 +82,9 @@ def _unlisted(installed: Distribution, rows: Sequence[Sequence[str]], listed: se
                     yield f"its RECORD does not list the file {shown}"
 
 
-def _foreign(target: str, listed: set[Path]) -> Iterator[str]:
+def _foreign(module: str, listed: set[Path]) -> Iterator[str]:
     """Yield where another file would be imported in the place of the plugin's own."""
-    parts = target.partition(":")[0].strip().split(".")
+    parts = module.split(".")
     for length in range(1, len(parts) + 1):
         spec = find_spec(".".join(parts[:length]))
         if spec is None:

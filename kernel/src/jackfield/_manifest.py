@@ -74,6 +74,11 @@ class Manifest(BaseModel):
         """`distribution:name`, which no other plugin can take."""
         return f"{self.distribution}:{self.name}"
 
+    @property
+    def module(self) -> str:
+        """The module that the entry point names."""
+        return self.target.partition(":")[0].strip()
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

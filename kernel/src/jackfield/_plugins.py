@@ -215,8 +215,8 @@ def _load(plugin: Plugin, others: Iterable[Plugin], settings: Settings) -> None:
 
 
 def _import(manifest: Manifest) -> object:
-    module_name, _, attribute = manifest.target.partition(":")
-    found: object = import_module(module_name.strip())
+    attribute = manifest.target.partition(":")[2]
+    found: object = import_module(manifest.module)
     for part in attribute.strip().split(".") if attribute else ():
         found = getattr(found, part)
     return found

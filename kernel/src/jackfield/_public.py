@@ -40,9 +40,3 @@ __all__ = [
     "hookimpl",
     "plugin_table",
 ]
-
-for _name in __all__:
-    # So that tracebacks and documentation show the name under which a thing is imported.
-    if getattr(globals()[_name], "__module__", "").startswith("jackfield._"):
-        globals()[_name].__module__ = "jackfield"
-del _name

@@ -192,12 +192,11 @@ def _make_immediate(pipeline: Pipeline, seconds: float, scope: Scope, audience: 
         else:
             answer = reply(packed, None) if told is None else error_reply(told, None)
             who.connection.acknowledge(ack, answer.text, answer.buffers)
-        if meters:  # as `audience.ended` does it
-            for plugin, meter in meters:
-                try:
-                    meter(monotonic() - now, None if told is None else told.code)
-                except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
-                    audience.reporter.complain(error, f"meter of the observer of plugin {plugin}")
+        for plugin, meter in meters:  # as `audience.ended` does it
+            try:
+                meter(monotonic() - now, None if told is None else told.code)
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything; the call was answered
+                audience.reporter.complain(error, f"meter of the observer of plugin {plugin}")
         for plugin, ended in ending:
             try:
                 context.run(ended, call, told)

@@ -41,7 +41,7 @@ def select(found: Sequence[Found], settings: PluginSettings, kernel_version: str
             plugin.refuse(PluginError(one.fault, kind="ManifestError"))
         elif incompatible := _incompatible(one.manifest, kernel_version):
             plugin.refuse(PluginError(incompatible, kind="IncompatibleKernel"))
-        elif settings.verify and (tampered := _integrity.fault_of(one.manifest.distribution, one.manifest.target)):
+        elif settings.verify and (tampered := _integrity.fault_of(one.manifest.distribution, one.manifest.module)):
             hint = f"pip install --force-reinstall --no-deps {one.manifest.distribution}"
             plugin.refuse(PluginError(tampered, kind="Tampered", hint=hint))
     faults = [*_missing(plugins, settings), *_duplicates([p for p in plugins if p.state is State.DISCOVERED])]

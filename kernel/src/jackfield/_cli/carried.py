@@ -29,8 +29,7 @@ def outdated(plugins: Iterable[PluginInfo], functions: Sequence[FunctionInfo]) -
     for info in plugins:
         if info.state not in ("loaded", "started"):
             continue
-        text = text_of(info.distribution)
-        if text is not None and (broken := _broken(info, text, functions)):
+        if text_of(info.distribution) is not None and (broken := _broken(info, functions)):
             found[info.name] = broken
     return found
 
@@ -42,18 +41,17 @@ def warn(plugins: Iterable[PluginInfo], functions: Sequence[FunctionInfo]) -> No
             log.warning("plugin %s does not keep the contract that it carries: %s", name, change)
 
 
-def _broken(info: PluginInfo, text: str, functions: Sequence[FunctionInfo]) -> list[str]:
+def _broken(info: PluginInfo, functions: Sequence[FunctionInfo]) -> list[str]:
     from jackfield._cli import document
 
     try:
-        promised = document.parse(text, f"the contract that {info.distribution} carries")
+        promised = document.carried(info.distribution, info.name)
     except document.DocumentError as error:
         return [str(error)]
-    plugin = next((one for one in promised.plugins if one.name == info.name), None)
-    if plugin is None:
+    if promised is None:
         return []
-    served = plugin.model_copy(update={"functions": document.functions_of(info.name, functions)})
-    return [] if served.model_dump_json() == plugin.model_dump_json() else _changes(plugin, served)
+    served = promised.model_copy(update={"functions": document.functions_of(info.name, functions)})
+    return [] if served.model_dump_json() == promised.model_dump_json() else _changes(promised, served)
 
 
 def _changes(promised: PluginContract, served: PluginContract) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from jackfield._cli.document import Document, FunctionContract, Schema
@@ -60,10 +60,11 @@ class Change:
     path: tuple[str, ...] = ()
     was: str = ""
     now: str = ""
-    breaking: bool = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "breaking", RULES[self.rule].breaking)
+    @property
+    def breaking(self) -> bool:
+        """Whether it breaks callers."""
+        return RULES[self.rule].breaking
 
     @property
     def reason(self) -> str:

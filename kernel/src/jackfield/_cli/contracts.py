@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from jackfield import _manifest, _selection
 from jackfield._cli import document, inspection, remote, survey
 from jackfield._cli.document import Document, DocumentError, PluginContract
-from jackfield._cli.options import Url, read_settings
+from jackfield._cli.options import SCHEMES, Url, read_settings
 from jackfield._cli.remote import Target
 from jackfield._cli.survey import Survey
 from jackfield._cli.terminal import nearest, note
@@ -22,12 +22,11 @@ from jackfield._manifest import Manifest
 from jackfield._plugins import Plugin, State
 from jackfield.client._errors import NobodyThere
 
-_SCHEMES = ("http://", "https://", "ws://", "wss://")
-
 
 def is_server(source: str) -> bool:
     """Tell whether a source is the address of a server."""
-    return source.startswith(_SCHEMES)
+    scheme, separator, _ = source.partition("://")
+    return bool(separator) and scheme in SCHEMES
 
 
 def read(source: str, target: Target, *, load: bool = False) -> Document:
@@ -69,7 +68,7 @@ def installed(names: Sequence[str] | None, config: Path | None, *, load: bool = 
     known: dict[str, PluginContract] = {}
     if not load:
         for plugin in chosen:
-            carried = _carried(plugin.manifest)
+            carried = document.carried(plugin.manifest.distribution, plugin.name)
             if carried is not None:
                 known[plugin.manifest.qualified] = carried
     missing = [plugin for plugin in chosen if plugin.manifest.qualified not in known]
@@ -115,13 +114,6 @@ def _chosen(plugins: Sequence[Plugin], names: Sequence[str] | None) -> list[Plug
 
 def _qualified(plugins: Iterable[Plugin]) -> list[str]:
     return [plugin.manifest.qualified for plugin in plugins]
-
-
-def _carried(manifest: Manifest) -> PluginContract | None:
-    found = document.recorded(manifest.distribution)
-    if found is None:
-        return None
-    return next((plugin for plugin in found.plugins if plugin.name == manifest.name), None)
 
 
 def _loaded(

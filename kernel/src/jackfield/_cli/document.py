@@ -150,14 +150,15 @@ def told(error: ValidationError | RecursionError) -> str:
     return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
 
 
-def recorded(distribution_name: str) -> Document | None:
-    """Return the contract that an installed distribution carries; None if it carries none.
+def carried(distribution: str, plugin: str) -> PluginContract | None:
+    """Return the contract of a plugin that its distribution, which is installed, carries; None if it carries none.
 
     Raises:
         DocumentError: It cannot be read.
     """
-    text = metadata.text_of(distribution_name)
-    return None if text is None else parse(text, f"the contract that {distribution_name} carries")
+    text = metadata.text_of(distribution)
+    plugins = () if text is None else parse(text, f"the contract that {distribution} carries").plugins
+    return next((one for one in plugins if one.name == plugin), None)
 
 
 def from_wheel(path: str) -> Document:

@@ -14,10 +14,10 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-from hatchling.builders.wheel import WheelBuilderConfig
+from hatchling.builders.wheel import WheelBuilder, WheelBuilderConfig
 from hatchling.plugin import hookimpl
 
 from jackfield._cli.metadata import FILE
@@ -66,20 +66,17 @@ class ContractHook(BuildHookInterface[WheelBuilderConfig]):
 
     def _lay_out(self, folder: Path, build_data: dict[str, Any]) -> None:
         """Write what the wheel will hold into a folder, as an installer would."""
+        builder = cast(WheelBuilder, self.build_config.builder)
         with self.build_config.set_build_data(build_data):
-            for file in self.build_config.builder.recurse_included_files():
+            for file in builder.recurse_included_files():
                 target = folder / file.distribution_path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file.path, target)
-        core = self.metadata.core
-        info = folder / f"{self.build_config.builder.project_id}.dist-info"
+        info = folder / f"{builder.project_id}.dist-info"
         info.mkdir(parents=True)
         described = self.build_config.core_metadata_constructor(self.metadata)
         (info / "METADATA").write_text(described, encoding="utf-8")
-        lines: list[str] = []
-        for group, members in core.entry_points.items():
-            lines += [f"[{group}]", *(f"{name} = {target}" for name, target in members.items())]
-        (info / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(builder.construct_entry_points_file(), encoding="utf-8")
 
 
 def _contract(folder: Path, scratch: Path, settings: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -17,6 +17,9 @@ from jackfield._cli.terminal import fail
 from jackfield._configuration import TOKEN_VARIABLE, load
 from jackfield._errors import StartError
 from jackfield._settings import Settings
+
+SCHEMES: Final = ("http", "https", "ws", "wss")
+"""How the address of a server may begin."""
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -39,7 +42,7 @@ class Url(click.ParamType[str]):
         url = value if "://" in value else f"http://{value}"
         try:
             parts = urlsplit(url)
-            usable = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and parts.port != 0
+            usable = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
         except ValueError:
             usable = False
         if not usable or parts.username or parts.query or parts.fragment:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal, get_args
 
 import click
 
@@ -14,7 +14,6 @@ from jackfield._cli.remote import Target
 from jackfield._cli.terminal import fail, note, to_json, write
 
 Format = Literal["contract", "jsonschema", "asyncapi"]
-_FORMATS: Final = ("contract", "jsonschema", "asyncapi")
 
 
 @click.command("schema")
@@ -22,7 +21,7 @@ _FORMATS: Final = ("contract", "jsonschema", "asyncapi")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(_FORMATS),
+    type=click.Choice(get_args(Format)),
     default="contract",
     help="What to write: the contract that `jackfield diff` reads, JSON Schema 2020-12, or AsyncAPI 3.1.",
 )

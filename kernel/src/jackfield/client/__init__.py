@@ -9,6 +9,7 @@ It needs aiohttp, which `jackfield[standard]` brings.
 
 from __future__ import annotations
 
+from jackfield import _on_demand
 from jackfield.client._caller import Handler
 from jackfield.client._client import Client, Stream
 from jackfield.client._connect import connect
@@ -27,9 +28,4 @@ __all__ = [
     "connect",
 ]
 
-
-for _name in __all__:
-    # So that tracebacks and documentation show the name under which a thing is imported.
-    if getattr(globals()[_name], "__module__", "").startswith("jackfield.client._"):
-        globals()[_name].__module__ = __name__
-del _name
+_on_demand.adopt(__name__, globals())

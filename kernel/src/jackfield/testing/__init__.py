@@ -13,22 +13,13 @@ pytest finds its fixtures by itself: `jackfield_kernel`, `jackfield_client`, `ja
 
 from __future__ import annotations
 
-import importlib
 import typing
+
+from jackfield import _on_demand
 
 if typing.TYPE_CHECKING:
     from jackfield.testing._public import *  # noqa: F403
     from jackfield.testing._public import __all__ as __all__
 else:
-
-    def __getattr__(name: str) -> object:
-        # Not before: pytest loads its plugin in every run, wherever jackfield is installed.
-        if not name.startswith("_") or name == "__all__":
-            public = importlib.import_module("jackfield.testing._public")
-            globals().update({known: getattr(public, known) for known in ["__all__", *public.__all__]})
-            if name in globals():
-                return globals()[name]
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__getattr__("__all__")})
+    # Not at once: pytest loads its plugin in every run, wherever jackfield is installed.
+    __getattr__, __dir__ = _on_demand.door(__name__)

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from pydantic import BaseModel
 
+from jackfield._configuration import models_in
 from jackfield._contract import Kind
 from jackfield._facade import forgotten_marks
 from jackfield._plugins import Plugin, Served
@@ -52,7 +53,7 @@ def manifest(given: Given) -> Iterator[str]:
 
 def typed(given: Given) -> Iterator[str]:
     """Yield whether its types are kept from those who import it."""
-    package = _module(given)
+    package = given.found.manifest.module
     spec = find_spec(package) if given.object is None else None
     folders = (spec.submodule_search_locations or []) if spec is not None else []
     if folders and not any((Path(folder) / "py.typed").is_file() for folder in folders):
@@ -93,7 +94,7 @@ def switched_off(given: Given) -> Iterator[str]:
     """Yield what is imported of a plugin that is switched off; another interpreter looks."""
     if given.object is not None:
         return
-    package = _module(given).partition(".")[0]
+    package = given.found.manifest.module.partition(".")[0]
     command = [sys.executable, "-c", _SWITCHED_OFF, given.found.manifest.model_dump_json(), package]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     try:
@@ -106,10 +107,6 @@ def switched_off(given: Given) -> Iterator[str]:
         return
     if done.stdout.strip():
         yield f"switched off, this of it is imported all the same: {', '.join(done.stdout.split())}"
-
-
-def _module(given: Given) -> str:
-    return given.found.manifest.target.partition(":")[0].strip()
 
 
 def _undescribed(served: Served) -> Iterator[str]:
@@ -136,12 +133,5 @@ def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:
     """Yield the fields of a model of settings and of the models in it, by their keys."""
     for name, field in model.model_fields.items():
         yield f"{prefix}.{name}", field
-        for inner in _models(field.annotation):
+        for inner in models_in(field.annotation):
             yield from _fields(inner, f"{prefix}.{name}")
-
-
-def _models(annotation: object) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for part in get_args(annotation):
-        yield from _models(part)

@@ -18,7 +18,7 @@ from jackfield._hooks import PROJECT, hookimpl
 from jackfield._manifest import Found, Manifest, discover
 from jackfield._service import Service
 from jackfield.testing._errors import SetupError
-from jackfield.testing._project import FILE, Project, project_above
+from jackfield.testing._project import FILE, project_above
 
 _PREFIX: Final = "jackfield_"
 _VERSION: Final = "0"
@@ -33,12 +33,10 @@ class Given:
     Args:
         found: Its manifest.
         object: The plugin; None to import it as the manifest says.
-        project: The project that names it, if one does.
     """
 
     found: Found
     object: object = None
-    project: Project | None = None
 
     @property
     def name(self) -> str:
@@ -62,10 +60,7 @@ def plugin_of(plugin: object, settings: Mapping[str, Any], near: Path, name: str
         return _named(plugin, near)
     if isinstance(plugin, ModuleType):
         file = getattr(plugin, "__file__", None)
-        found = _look(
-            Path(file).parent if file else near,
-            lambda one: one.manifest.target.partition(":")[0].strip() == plugin.__name__,
-        )
+        found = _look(Path(file).parent if file else near, lambda one: one.manifest.module == plugin.__name__)
         if found is not None:
             return found
         return _made(plugin, settings, name or plugin.__name__.rpartition(".")[2].removeprefix(_PREFIX))
@@ -133,7 +128,7 @@ def _look(near: Path, means: Callable[[Found], bool]) -> Given | None:
     project = project_above(near)
     for one in project.plugins() if project else ():
         if means(one):
-            return Given(one, project=project)
+            return Given(one)
     return next((Given(one) for one in discover() if means(one)), None)
 
 

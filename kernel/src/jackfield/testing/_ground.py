@@ -14,11 +14,9 @@ class Ground(Protocol):
 
     Attributes:
         url: The address of the kernel.
-        fixed: Why time cannot be moved here, where that is so.
     """
 
     url: str
-    fixed: str | None
 
     def served(self) -> AbstractAsyncContextManager[None]:
         """Be in service while a block runs."""

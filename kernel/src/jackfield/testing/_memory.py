@@ -22,10 +22,7 @@ from jackfield.client._place import Place
 from jackfield.client._token import fresh
 from jackfield.testing._kernel import GivenKernel
 
-_PING: Final = b"2"
-_PONG: Final = b"3"
-_MESSAGE: Final = "4"
-_LEAVES: Final = (b"41", b"1")
+_LEAVES: Final = (eio.MESSAGE + str(DISCONNECT).encode(), eio.CLOSE)
 
 
 class ServerEnd:
@@ -185,8 +182,8 @@ class ClientEnd:
             if self._partial is not None and self._partial.add_attachment(data):
                 packet, self._partial = self._partial, None
                 self._take(packet)
-        elif data == _PING:
-            self._post(False, _PONG)
+        elif data == eio.PING:
+            self._post(False, eio.PONG)
         elif data[:1] == eio.MESSAGE:
             packet = Packet(encoded_packet=data[1:].decode())
             if packet.attachment_count:
@@ -230,7 +227,7 @@ class ClientEnd:
     def _send(self, packet: Packet) -> None:
         encoded = packet.encode()
         text, *buffers = encoded if isinstance(encoded, list) else [encoded]
-        self._post(False, f"{_MESSAGE}{text}".encode())
+        self._post(False, eio.MESSAGE + text.encode())
         for buffer in buffers:
             self._post(True, bytes(buffer))
 
@@ -256,8 +253,6 @@ class InMemory:
     Args:
         kernel: The kernel, loaded.
     """
-
-    fixed: str | None = None
 
     def __init__(self, kernel: GivenKernel) -> None:
         self._kernel = kernel

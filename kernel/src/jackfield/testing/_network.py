@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, cast
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
 
 from jackfield.client._link import Hear, Link
 from jackfield.client._place import Place
 from jackfield.client._socketio import SocketIO, open_link
 from jackfield.testing._kernel import GivenKernel
 
-_FIXED = (
+FIXED: Final = (
     "time cannot be moved for a kernel on a real port, whose packets need real time: leave the test in memory "
     "(@pytest.mark.jackfield(network=False), or serve(…, network=False))"
 )
@@ -25,18 +25,13 @@ class OnPort:
         kernel: The kernel, loaded.
     """
 
-    fixed: str | None = _FIXED
-
     def __init__(self, kernel: GivenKernel) -> None:
         self._kernel = kernel
         self.url = ""
 
-    def served(self) -> AbstractAsyncContextManager[None]:
-        """Listen while a block runs."""
-        return self._served()
-
     @asynccontextmanager
-    async def _served(self) -> AsyncIterator[None]:
+    async def served(self) -> AsyncIterator[None]:
+        """Listen while a block runs."""
         async with self._kernel.listening() as self.url:
             yield
 

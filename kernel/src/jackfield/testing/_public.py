@@ -18,9 +18,3 @@ __all__ = [
     "assert_plugin_contract",
     "serve",
 ]
-
-for _name in __all__:
-    # So that tracebacks and documentation show the name under which a thing is imported.
-    if getattr(globals()[_name], "__module__", "").startswith("jackfield.testing._"):
-        globals()[_name].__module__ = "jackfield.testing"
-del _name

@@ -18,7 +18,7 @@ from jackfield.testing._errors import SetupError
 from jackfield.testing._given import Given, plugin_of
 from jackfield.testing._kernel import GivenKernel
 from jackfield.testing._memory import InMemory
-from jackfield.testing._network import OnPort
+from jackfield.testing._network import FIXED, OnPort
 from jackfield.testing._principals import Principals
 from jackfield.testing._running import RunningKernel
 
@@ -81,7 +81,7 @@ async def serve(
         project=project,
     )
     kernel.load()
-    clock = Clock(tuple({_package(one) for one in given}), OnPort.fixed if network else None)
+    clock = Clock(tuple({_package(one) for one in given}), FIXED if network else None)
     ground = OnPort(kernel) if network else InMemory(kernel)
     running = RunningKernel(kernel, given[0].name, ground, clock)
     try:
@@ -149,4 +149,4 @@ def _texts(value: Any) -> Any:
 
 
 def _package(given: Given) -> str:
-    return given.found.manifest.target.partition(":")[0].partition(".")[0]
+    return given.found.manifest.module.partition(".")[0]

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from jackfield_kv.store import OVERHEAD
+
 NAMES: Final = ("meta", "keys", "values", "versions", "expiries", "log")
 """What the scripts are given as keys, behind the prefix."""
 
@@ -143,7 +145,7 @@ if tonumber(horizon) <= tonumber(after) and tonumber(after) <= tonumber(revision
     local size = 0
     for _, change in ipairs(redis.call('XRANGE', log, '(' .. after .. '-0', '+', 'COUNT', limit)) do
         found[#found + 1] = change
-        size = size + 200 + #change[2][2] + #change[2][6]
+        size = size + {OVERHEAD} + #change[2][2] + #change[2][6]
         if size >= tonumber(portion) then break end
     end
 end

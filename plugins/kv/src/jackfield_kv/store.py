@@ -20,6 +20,8 @@ Event: TypeAlias = Literal["set", "delete", "expire"]
 
 PORTION: Final = 1024 * 1024
 """Bytes of values after which a store gives no more of them at once."""
+OVERHEAD: Final = 200
+"""About as many bytes as a change takes beside its key and its value."""
 MANY: Final = 500
 """Keys, or changes, that a store gives at once."""
 
@@ -77,7 +79,7 @@ class Change:
     @property
     def size(self) -> int:
         """About as many bytes as it takes in memory."""
-        return 200 + len(self.key) + len(self.value or b"")
+        return OVERHEAD + len(self.key) + len(self.value or b"")
 
 
 @dataclass(frozen=True, slots=True)
