@@ -83,12 +83,17 @@ lint: install ## check style, types, layers and licences
 	$(BIN)/lint-imports --no-logo
 	@for package in $(PACKAGES); do cmp LICENSE $$package/LICENSE || exit 1; done
 
-lint-contrib: .tools/contrib/.installed ## check contrib/ and the workflows against the schemas and rules of what reads them
+lint-contrib: install .tools/contrib/.installed ## check contrib/ and the workflows against the schemas and rules of what reads them
 	.tools/contrib/bin/hadolint contrib/docker/Dockerfile
 	.tools/contrib/bin/check-jsonschema --builtin-schema vendor.compose-spec contrib/compose/compose.yaml
 	.tools/contrib/bin/kubernetes-validate --strict --quiet contrib/kubernetes/jackfield.yaml
 	.tools/contrib/bin/check-jsonschema --builtin-schema vendor.github-workflows $(wildcard .github/workflows/*.yml)
 	.tools/contrib/bin/zizmor --offline --no-progress --quiet .github/workflows
+	@# The workflow of a project that the template makes, as it is made.
+	folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && workflow="$$folder/jackfield-weather/.github/workflows/ci.yml" && \
+		$(BIN)/jackfield new weather --no-input --output-dir "$$folder" && \
+		.tools/contrib/bin/check-jsonschema --builtin-schema vendor.github-workflows "$$workflow" && \
+		.tools/contrib/bin/zizmor --offline --no-progress --quiet "$$workflow"
 
 lock: $(UV) ## move requirements.lock, and that of the tools, to the newest versions allowed
 	$(UV) lock --python $(PYTHON) --upgrade
