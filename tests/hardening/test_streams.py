@@ -25,7 +25,8 @@ STREAMS = 60
 BACKLOG = 4 * MIB
 """Bytes that may wait for one client."""
 
-SHORT = f"streams = {STREAMS}\nbacklog = {BACKLOG}\nbacklog_timeout = 0.5\n"
+# Streams wait for one another in the tests of the large sizes, for longer than `stream_idle` is by default.
+SHORT = f"streams = {STREAMS}\nbacklog = {BACKLOG}\nbacklog_timeout = 0.5\nstream_idle = 600\n"
 WAYS = ["websocket", pytest.param("polling", marks=pytest.mark.full)]
 
 
