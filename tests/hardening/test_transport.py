@@ -6,9 +6,11 @@ import asyncio
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from tests.conformance.peers import BINARY, TEXT, Endpoint, frame, open_polling
 from tests.hardening.hostile import PLACE
@@ -326,12 +328,13 @@ async def test_8_memory_does_not_grow_with_buffers_that_wait(server: Server, cli
 
     async def by_websocket(*, wait: bool) -> None:
         async with wire(server.url) as client:
-            await client.send(packet, *buffers)
-            if wait:
-                assert await client.closed() == 1008
-            else:
-                await (await client.socket.ping())
-                client.socket.transport.abort()
+            with suppress(ConnectionClosed):  # many are slow to send so much, and their time may be over before
+                await client.send(packet, *buffers)
+                if not wait:
+                    await (await client.socket.ping())
+                    client.socket.transport.abort()
+                    return
+            assert await client.closed() == 1008
 
     async def by_polling() -> None:
         session = await open_polling(Endpoint.at(server.url))
