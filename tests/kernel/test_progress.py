@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from jackfield import Call, EncodeError, Service
-from jackfield._frames import Writer
 from jackfield._json import Json
 from jackfield._progress import Progress
 from tests.support.dispatching import Recorder, join, make_dispatcher
@@ -84,32 +83,29 @@ async def test_a_number_that_is_none_is_the_functions_fault() -> None:
 async def test_what_comes_late_goes_nowhere() -> None:
     """After the end nothing is sent, whichever thread tells it."""
     sent: list[Json] = []
-    progress = Progress(Writer(1), sent.append)
+    progress = Progress(sent.append)
     progress.report(1, None, None)
     progress.report(2, 3, "two")
     progress.end()
     progress.report(3, None, None)
     await asyncio.to_thread(progress.report, 4, None, None)
     await asyncio.sleep(0)
-    assert [frame.value() for frame in sent] == [
-        {"id": 1, "progress": {"done": 1}},
-        {"id": 1, "progress": {"done": 2, "total": 3, "message": "two"}},
-    ]
+    assert [told.value() for told in sent] == [{"done": 1}, {"done": 2, "total": 3, "message": "two"}]
 
 
 async def test_what_was_left_out_is_told_a_little_later() -> None:
     """A function that then takes long leaves its caller with its last word."""
     sent: list[Json] = []
-    progress = Progress(Writer(1), sent.append)
+    progress = Progress(sent.append)
     for step in range(3):
         progress.report(step, None, None)
     await until(lambda: len(sent) == 2)
-    assert [frame.value()["progress"]["done"] for frame in sent] == [0, 2]  # type: ignore[index,call-overload]
+    assert [told.value()["done"] for told in sent] == [0, 2]  # type: ignore[index,call-overload]
 
 
 async def test_a_number_beyond_json_is_refused_where_it_is_said() -> None:
     """NaN and infinities are no progress."""
-    progress = Progress(Writer(1), lambda _: None)
+    progress = Progress(lambda _: None)
     with pytest.raises(EncodeError):
         progress.report(float("inf"), None, None)
 
@@ -117,6 +113,6 @@ async def test_a_number_beyond_json_is_refused_where_it_is_said() -> None:
 @pytest.mark.parametrize("said", [("step 1",), (1, "of 3"), (1, 3, 5)])
 async def test_what_is_no_progress_is_refused_where_it_is_said(said: tuple[Any, ...]) -> None:
     """Arguments in the wrong order do not reach the caller."""
-    progress = Progress(Writer(1), lambda _: None)
+    progress = Progress(lambda _: None)
     with pytest.raises(TypeError, match=r"^progress takes "):
         progress.report(*(*said, None, None)[:3])

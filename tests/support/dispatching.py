@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from jackfield import CallError, FunctionInfo, Handshake, PluginInfo, Position, Principal, Service, Value
+from jackfield import Behalf, CallError, FunctionInfo, Handshake, PluginInfo, Position, Principal, Service, Value
 from jackfield._contract import Contract
 from jackfield._dispatch import Dispatcher
 from jackfield._facade import Hooks
@@ -88,6 +88,9 @@ class KernelView:
 
     def functions(self, principal: Principal | None) -> Sequence[FunctionInfo]:
         return []
+
+    def on_behalf_of(self, principal: Principal | None) -> Behalf:
+        raise CallError("unavailable", "no kernel")
 
     def stats(self) -> Stats:
         return Stats({}, 0, 0, 0.0, {})

@@ -53,6 +53,7 @@ class Dispatcher:
         limits: The limits of the protocol.
         bounds: The limits of unpacking.
         inside: What functions call one another through.
+        authenticates: Whether clients have to say who they are.
         events: The names of all functions.
         culprits: What knows whose code is whose.
         shortcuts: The shortest ways through those that have one; all are shut when nothing new is taken.
@@ -71,6 +72,7 @@ class Dispatcher:
         self.limits = limits = settings.limits
         self.bounds = limits.bounds
         self.inside = Inside(self)
+        self.authenticates = hooks.authenticates or closed is not None
         self._registry = registry
         self._reporter = Reporter()
         self._reception = Reception(kernel, hooks, limits, self._reporter, closed)
@@ -256,7 +258,8 @@ class Dispatcher:
         deadline = None if seconds is None else now + seconds
         if not options.progress or options.id is None:
             return Call(envelope, client.principal, client, now, deadline, self.inside), answer
-        progress = Progress(Writer(options.id), partial(caller.connection.emit, "stream"))
+        writer, emit = Writer(options.id), caller.connection.emit
+        progress = Progress(lambda told: emit("stream", writer.progress(told)))
 
         def last(outcome: Outcome) -> None:
             progress.end()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -12,6 +12,8 @@ from jackfield._json import Value
 
 Items: TypeAlias = AsyncIterable[object] | Iterable[object]
 """What a function sends to another that takes a stream."""
+Told: TypeAlias = Callable[[Value], None]
+"""Hears how far a call is: `done`, `total` and `message`, those that the function has given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,35 @@ class Stats:
     plugins: Mapping[str, PluginStats]
 
 
+class Behalf(Protocol):
+    """What makes calls for somebody who need not be connected, with their rights: `Kernel.on_behalf_of`."""
+
+    def accept(self) -> None:
+        """Raise `CallError` (`unavailable`) while the server takes nothing new: it is going away, or overloaded."""
+
+    def check(self, event: str, data: object = None) -> FunctionInfo:
+        """Return the function, after all that is checked before a call of it, the argument included.
+
+        Raises:
+            CallError: As the caller would be told; `invalid_argument` too where the function sends or takes a stream.
+        """
+
+    async def invoke(
+        self, event: str, data: object = None, *, timeout: float | None = None, progress: Told | None = None
+    ) -> Value:
+        """Call a function that gives one result, if `check` lets it pass.
+
+        Args:
+            event: The function's dotted path.
+            data: Its argument.
+            timeout: Seconds, also beyond `limits.max_timeout`; the function's own if left out.
+            progress: Told of `call.progress`, ten times a second at the most.
+
+        Raises:
+            CallError: As the caller would see it.
+        """
+
+
 class Kernel(Protocol):
     """What plugins see of the kernel: `call.kernel`, and the argument of the start-up and shutdown hooks."""
 
@@ -151,12 +182,7 @@ class Kernel(Protocol):
         """The functions that this principal may call, sorted by event."""
 
     async def invoke(
-        self,
-        event: str,
-        data: object = None,
-        *,
-        items: Items | None = None,
-        timeout: float | None = None,
+        self, event: str, data: object = None, *, items: Items | None = None, timeout: float | None = None
     ) -> Value:
         """Call a function that gives one result, as nobody in particular, from outside any call.
 
@@ -171,14 +197,16 @@ class Kernel(Protocol):
         """
 
     def stream(
-        self,
-        event: str,
-        data: object = None,
-        *,
-        items: Items | None = None,
-        timeout: float | None = None,
+        self, event: str, data: object = None, *, items: Items | None = None, timeout: float | None = None
     ) -> AsyncGenerator[Value, None]:
         """Call a function that gives a stream, as nobody in particular; see `Call.stream`."""
+
+    def on_behalf_of(self, principal: Principal | None) -> Behalf:
+        """Return what makes calls for somebody, such as later for who has called now.
+
+        Args:
+            principal: Who; None for who need not say it, whose calls are `unauthenticated` where clients have to.
+        """
 
     def stats(self) -> Stats:
         """What the server is doing at this moment; counting it costs calls nothing."""

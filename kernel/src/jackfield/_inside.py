@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Protocol
 
 from jackfield import _json
@@ -15,11 +15,12 @@ from jackfield._contract import Kind
 from jackfield._envelope import NO_OPTIONS, Envelope, Options
 from jackfield._errors import CallError, Code, EncodeError
 from jackfield._frames import Item
-from jackfield._host import Items, Kernel
+from jackfield._host import FunctionInfo, Items, Kernel, Told
 from jackfield._identity import Principal
 from jackfield._invocation import Answer, Outcome, Places
 from jackfield._json import Json, Value
 from jackfield._pipeline import Ends, Pipeline
+from jackfield._progress import Progress
 from jackfield._settings import Limits
 
 
@@ -33,6 +34,13 @@ class Exchange(Protocol):
     @property
     def limits(self) -> Limits:
         """The limits of the protocol."""
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether clients have to say who they are."""
+
+    def accept(self) -> None:
+        """Raise `CallError` if the server takes nothing new."""
 
     def find(self, event: str, principal: Principal | None) -> Pipeline:
         """Return the function, or raise the `CallError` that its caller is to be told."""
@@ -54,14 +62,14 @@ class Inside:
     """What calls and the kernel reach functions through.
 
     Args:
-        exchange: The dispatcher.
+        exchange: The dispatcher; it is an attribute, too.
 
     Attributes:
         kernel: The kernel that serves the calls.
     """
 
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+        self.exchange = exchange
         self.kernel = exchange.kernel
 
     async def invoke(
@@ -75,6 +83,18 @@ class Inside:
         pipeline = self._find(outer, event, items)
         if pipeline.info.kind in (Kind.SERVER, Kind.BOTH):
             raise CallError(Code.INVALID_ARGUMENT, f"{event} gives a stream: call it with stream, not with invoke.")
+        ends = None if items is None else _Ends(pipeline, items, _Handover())
+        envelope, buffers = _enveloped(outer, event, data)
+        return await self.result(pipeline, self._call(outer, pipeline, envelope, timeout), envelope, buffers, ends)
+
+    async def result(
+        self, pipeline: Pipeline, call: Call, envelope: Envelope, buffers: bool, ends: Ends | None = None
+    ) -> Value:
+        """Run a call of a function that gives one result, and return that.
+
+        Raises:
+            CallError: As a client would be told.
+        """
         result: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
 
         def answer(outcome: Outcome) -> None:
@@ -84,9 +104,8 @@ class Inside:
                 else:
                     result.set_result(outcome)
 
-        ends = None if items is None else _Ends(pipeline, items, _Handover())
         places: Places = {}
-        self._run(outer, pipeline, data, timeout, answer, places, ends)
+        self.exchange.run(pipeline, call, envelope, buffers, answer, places, ends)
         try:
             return (await result).value()
         finally:
@@ -106,7 +125,9 @@ class Inside:
         handover = _Handover()
         ends = _Ends(pipeline, items, handover)
         places: Places = {}
-        self._run(outer, pipeline, data, timeout, handover.end, places, ends)
+        envelope, buffers = _enveloped(outer, event, data)
+        call = self._call(outer, pipeline, envelope, timeout)
+        self.exchange.run(pipeline, call, envelope, buffers, handover.end, places, ends)
         try:
             while (item := await handover.next()) is not None:
                 ends.outlet.grant(1)
@@ -115,10 +136,10 @@ class Inside:
             await _stopped(places)
 
     def _find(self, outer: Call | None, event: str, items: object) -> Pipeline:
-        limit = self._exchange.limits.invoke_depth
+        limit = self.exchange.limits.invoke_depth
         if outer is not None and outer.depth >= limit:
             raise CallError(Code.RESOURCE_EXHAUSTED, f"{limit} calls stand inside one another (limits.invoke_depth).")
-        pipeline = self._exchange.find(event, None if outer is None else outer.principal)
+        pipeline = self.exchange.find(event, None if outer is None else outer.principal)
         if items is not None and not isinstance(items, AsyncIterable | Iterable):
             raise TypeError(f"items for {event} are an iterable or an async one, not {items!r:.100}")
         takes_stream = pipeline.info.kind in (Kind.CLIENT, Kind.BOTH)
@@ -127,34 +148,59 @@ class Inside:
             raise CallError(Code.INVALID_ARGUMENT, f"{event} {wanted}.")
         return pipeline
 
-    def _run(
-        self,
-        outer: Call | None,
-        pipeline: Pipeline,
-        data: object,
-        timeout: float | None,
-        answer: Answer,
-        places: Places,
-        ends: Ends | None,
-    ) -> None:
-        event = pipeline.info.event
-        argument = _encoded(event, data)
-        options = NO_OPTIONS if outer is None or not outer.meta else Options(meta=outer.meta)
-        envelope = Envelope(event, argument.value(), options)
-        call = self._call(outer, pipeline, envelope, timeout)
-        if call.remaining() == 0:
-            raise CallError(Code.DEADLINE_EXCEEDED, f"No time is left for {event}.")
-        self._exchange.run(pipeline, call, envelope, bool(argument.buffers), answer, places, ends)
-
     def _call(self, outer: Call | None, pipeline: Pipeline, envelope: Envelope, timeout: float | None) -> Call:
-        seconds = pipeline.seconds if timeout is None else min(timeout, self._exchange.limits.max_timeout)
+        seconds = pipeline.seconds if timeout is None else min(timeout, self.exchange.limits.max_timeout)
         now = time.monotonic()
         deadline = None if seconds is None else now + seconds
-        if outer is None:
-            return Call(envelope, None, None, now, deadline, self)
-        if outer.deadline is not None:  # a stream may have none, and then a call inside it has its own
+        if outer is not None and outer.deadline is not None:  # a stream may have none, and a call inside has its own
             deadline = outer.deadline
-        return Call(envelope, outer.principal, outer.client, now, deadline, self, outer)
+        principal, client = (None, None) if outer is None else (outer.principal, outer.client)
+        call = Call(envelope, principal, client, now, deadline, self, outer)
+        if call.remaining() == 0:
+            raise CallError(Code.DEADLINE_EXCEEDED, f"No time is left for {envelope.event}.")
+        return call
+
+
+class Deputy:
+    """Makes calls for somebody who need not be connected; plugins see it, and its methods, as `jackfield.Behalf`."""
+
+    def __init__(self, inside: Callable[[], Inside], principal: Principal | None) -> None:
+        self._inside = inside
+        self._principal = principal
+
+    def accept(self) -> None:
+        """Raise `CallError` while the server takes nothing new."""
+        self._inside().exchange.accept()
+
+    def check(self, event: str, data: object = None) -> FunctionInfo:
+        """Return a function that may be called so."""
+        pipeline, envelope, buffers = self._checked(event, data)
+        pipeline.contract.validate(envelope.data, buffers)
+        return pipeline.info
+
+    async def invoke(
+        self, event: str, data: object = None, *, timeout: float | None = None, progress: Told | None = None
+    ) -> Value:
+        """Call a function."""
+        pipeline, envelope, buffers = self._checked(event, data)
+        seconds = pipeline.seconds if timeout is None else timeout
+        now, inside = time.monotonic(), self._inside()
+        deadline = None if seconds is None else now + seconds
+        told = Progress(lambda latest: progress and progress(latest.value()))
+        call = Call(envelope, self._principal, None, now, deadline, inside, progress=told)
+        try:
+            return await inside.result(pipeline, call, envelope, buffers)
+        finally:
+            told.end()
+
+    def _checked(self, event: str, data: object) -> tuple[Pipeline, Envelope, bool]:
+        exchange = self._inside().exchange
+        if self._principal is None and exchange.authenticates:
+            raise CallError(Code.UNAUTHENTICATED, "Nobody has said who this call is for, and callers have to here.")
+        pipeline = exchange.find(event, self._principal)
+        if pipeline.streams:
+            raise CallError(Code.INVALID_ARGUMENT, f"{event} is a stream, and only a function with one result will do.")
+        return pipeline, *_enveloped(None, event, data)
 
 
 class _Ends:
@@ -235,6 +281,13 @@ def _each(items: Items | None) -> AsyncIterator[object]:
 async def _plainly(items: Iterable[object]) -> AsyncGenerator[object, None]:
     for item in items:
         yield item
+
+
+def _enveloped(outer: Call | None, event: str, data: object) -> tuple[Envelope, bool]:
+    """Return the envelope of a call, and whether its data holds Buffers."""
+    argument = _encoded(event, data)
+    options = NO_OPTIONS if outer is None or not outer.meta else Options(meta=outer.meta)
+    return Envelope(event, argument.value(), options), bool(argument.buffers)
 
 
 def _encoded(event: str, data: object) -> Json:

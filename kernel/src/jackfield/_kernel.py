@@ -20,9 +20,9 @@ from jackfield._errors import CallError, Code, StartError
 from jackfield._facade import Hooks, Implementation
 from jackfield._guard import blocking_limit, end_stop
 from jackfield._health import Health, faults
-from jackfield._host import FunctionInfo, Items, PluginInfo, Position, Stats
+from jackfield._host import Behalf, FunctionInfo, Items, PluginInfo, Position, Stats
 from jackfield._identity import Principal
-from jackfield._inside import Inside
+from jackfield._inside import Deputy, Inside
 from jackfield._json import Value
 from jackfield._life import Whose, any_task, own_task
 from jackfield._manifest import Found
@@ -121,26 +121,20 @@ class JackfieldKernel:
         breaker.release()
 
     async def invoke(
-        self,
-        event: str,
-        data: object = None,
-        *,
-        items: Items | None = None,
-        timeout: float | None = None,
+        self, event: str, data: object = None, *, items: Items | None = None, timeout: float | None = None
     ) -> Value:
         """Call a function as nobody in particular; see `jackfield.Kernel`."""
         return await self._inside().invoke(None, event, data, items, timeout)
 
     def stream(
-        self,
-        event: str,
-        data: object = None,
-        *,
-        items: Items | None = None,
-        timeout: float | None = None,
+        self, event: str, data: object = None, *, items: Items | None = None, timeout: float | None = None
     ) -> AsyncGenerator[Value, None]:
         """Call a function that gives a stream as nobody in particular; see `jackfield.Kernel`."""
         return self._inside().stream(None, event, data, items, timeout)
+
+    def on_behalf_of(self, principal: Principal | None) -> Behalf:
+        """Return what calls functions for somebody; see `jackfield.Kernel`."""
+        return Deputy(self._inside, principal)
 
     async def emit(self, event: str, data: object = None, *, room: str | None = None, volatile: bool = False) -> None:
         """Send a Socket.IO event to every client, or to those of a room; see `jackfield.Kernel`."""

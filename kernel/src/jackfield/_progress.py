@@ -9,25 +9,22 @@ from collections.abc import Callable
 from typing import Final
 
 from jackfield import _json
-from jackfield._frames import Writer
 from jackfield._json import Json
 
 _INTERVAL: Final = 0.1
-"""Seconds between two frames of one call; what is told in between is left out, save the last."""
+"""Seconds between two words to one caller; what is told in between is left out, save the last."""
 
 
 class Progress:
     """Tells one caller.
 
     Args:
-        writer: Writes the frames of the call.
-        send: Sends one.
+        send: Sends how far it is.
     """
 
-    __slots__ = ("_latest", "_loop", "_send", "_thread", "_timer", "_writer")
+    __slots__ = ("_latest", "_loop", "_send", "_thread", "_timer")
 
-    def __init__(self, writer: Writer, send: Callable[[Json], None]) -> None:
-        self._writer = writer
+    def __init__(self, send: Callable[[Json], None]) -> None:
         self._send: Callable[[Json], None] | None = send
         self._latest: Json | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -46,12 +43,12 @@ class Progress:
         if not isinstance(message, str | None):
             raise TypeError(f"progress takes a text as its message, not {message!r}")
         fields = {"done": done, "total": total, "message": message}
-        frame = _json.dumps({name: value for name, value in fields.items() if value is not None})
+        told = _json.dumps({name: value for name, value in fields.items() if value is not None})
         if threading.get_ident() == self._thread:
-            self._take(frame)
+            self._take(told)
         else:
             with contextlib.suppress(RuntimeError):  # the loop has gone, and the caller with it
-                self._loop.call_soon_threadsafe(self._take, frame)
+                self._loop.call_soon_threadsafe(self._take, told)
 
     def end(self) -> None:
         """Tell what was left out last, and nothing more: the call is about to be answered."""
@@ -60,10 +57,10 @@ class Progress:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _take(self, frame: Json) -> None:
+    def _take(self, told: Json) -> None:
         if self._send is None:
             return
-        self._latest = frame
+        self._latest = told
         if self._timer is None:
             self._flush()
             self._timer = self._loop.call_later(_INTERVAL, self._next)
@@ -76,4 +73,4 @@ class Progress:
     def _flush(self) -> None:
         latest, self._latest = self._latest, None
         if latest is not None and self._send is not None:
-            self._send(self._writer.progress(latest))
+            self._send(latest)
