@@ -15,6 +15,7 @@ from typing import Any
 OURS = {
     "demo": ["api.services.test"],
     "files": ["api.files"],
+    "jobs": ["api.jobs"],
     "jwt": ["api.auth"],
     "kv": ["api.kv"],
     "metrics": ["api.metrics"],

@@ -1,0 +1,248 @@
+"""Jobs outlive their server: real ones are killed, or told to go, in the middle of their jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jackfield.client import Client, connect
+from plugins.jobs.tests.work import eventually
+from tests.support.plugins import write_plugin
+from tests.support.server import Server, serving
+from tests.support.waiting import until
+
+CONFIG = """
+[server]
+drain_timeout = {drain}
+[plugins]
+policy = "listed"
+enabled = ["jobs", "work"]
+[plugins.jobs]
+path = "{path}"
+lease = 0.6
+max_kept = 100_000
+max_open = 20_000
+max_open_per_principal = 20_000
+"""
+MORE = 8_000_000
+"""Bytes that a server may have more when it has many jobs."""
+PLUGIN = """
+    import asyncio, os
+    from pathlib import Path
+    from jackfield import Call, Service, hookimpl
+
+    service = Service("work")
+
+    def note(line):
+        with open(os.environ["DIARY"], "a") as diary:
+            diary.write(line + "\\n")
+
+    @service.function
+    async def step(call: Call, data: str) -> str:
+        note(data)
+        await asyncio.sleep(0.02)
+        return data
+
+    @service.function
+    async def quick(call: Call, data: str) -> None:
+        note(data)
+
+    @service.function
+    async def wait(call: Call, data: str) -> str:
+        note(data)
+        try:
+            while not Path(os.environ["DIARY"] + ".go").exists():
+                call.progress(1)
+                await asyncio.sleep(0.01)
+        finally:
+            note("end of " + data)
+        return data
+
+    @hookimpl
+    def jackfield_services():
+        return [service]
+"""
+
+
+class Place:
+    """Where servers run one after the other, with the same jobs, and a diary of the calls that were made."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._diary = folder / "diary"
+        self._diary.touch()
+        self._plugins = write_plugin(folder / "plugins", "work", PLUGIN, namespaces=["work"])
+
+    @property
+    def diary(self) -> list[str]:
+        """What was written down."""
+        return self._diary.read_text().splitlines()
+
+    def has(self, lines: int) -> bool:
+        """Tell whether so many lines were written down."""
+        return len(self.diary) >= lines
+
+    def go(self) -> None:
+        """Let the calls of `wait` end."""
+        (self._folder / "diary.go").touch()
+
+    def serving(self, name: str = "server", drain: float = 10) -> Any:
+        """Run a server."""
+        return serving(
+            self._folder / name,
+            config=CONFIG.format(path=self._folder / "jobs.sqlite3", drain=drain),
+            path=[self._plugins],
+            env={"DIARY": str(self._diary)},
+        )
+
+
+@pytest.fixture(name="place")
+def _place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+async def submit(client: Client, function: str, names: Iterable[str], **more: Any) -> dict[str, str]:
+    """Submit a job for each name, some at once, and return their names by their ids."""
+    left, jobs = list(names), dict[str, str]()
+    while some := left[:50]:
+        del left[:50]
+        answers: list[Any] = await asyncio.gather(
+            *(client.call("api.jobs.submit", {"function": f"work.{function}", "data": name, **more}) for name in some)
+        )
+        jobs |= {job["id"]: name for job, name in zip(answers, some, strict=True)}
+    return jobs
+
+
+async def all_ended(client: Client, jobs: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return jobs as they have ended."""
+
+    async def ended(job: str) -> Any:
+        found: Any = await client.call("api.jobs.get", {"id": job})
+        return found["ended"] and found
+
+    return {job: await eventually(lambda job=job: ended(job)) for job in jobs}  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("count", "kills"), [(40, 2), pytest.param(1000, 8, marks=pytest.mark.full)])
+async def test_a_killed_server_loses_no_job(place: Place, count: int, kills: int) -> None:
+    """Each ends once. What ran when the server was killed is called again, and nothing else is."""
+    jobs: dict[str, str] = {}
+    for number in range(kills):
+        with place.serving() as server:
+            async with connect(server.url, reconnect=False) as client:
+                if not jobs:
+                    jobs = await submit(client, "step", [f"{n}" for n in range(count)], attempts=kills + 1)
+                enough = (number + 1) * count // (kills + 1)
+                await until(partial(place.has, enough))
+                assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    with place.serving() as server:
+        async with connect(server.url) as client:
+            found = await all_ended(client, jobs)
+        assert "Traceback" not in server.log
+        assert server.stop() == 0
+    assert {job: (one["state"], one["result"]) for job, one in found.items()} == {
+        job: ("succeeded", name) for job, name in jobs.items()
+    }
+    calls = Counter(place.diary)
+    assert set(calls) == set(jobs.values())
+    assert all(calls[jobs[job]] <= one["attempt"] for job, one in found.items())
+    assert calls.total() <= count + 4 * kills  # so many run at once
+
+
+async def test_a_last_attempt_that_was_cut_off_is_the_end(place: Place) -> None:
+    """A job that may be called once is not called twice; one that somebody wants canceled is not called again."""
+    with place.serving() as server:
+        async with connect(server.url, reconnect=False) as client:
+            once = await submit(client, "wait", ["once"], attempts=1)
+            await until(lambda: "once" in place.diary)
+            server.stop(signal.SIGKILL)
+    with place.serving() as server:
+        async with connect(server.url) as client:
+            (found,) = (await all_ended(client, once)).values()
+        assert (found["state"], found["attempt"]) == ("failed", 1)
+        assert found["error"]["code"] == "aborted"
+        assert found["error"]["message"] == "The server stopped while the job ran, and no attempt is left."
+        assert "1 jobs ran at a server that is silent" in server.log
+    assert place.diary == ["once"]
+
+
+async def test_another_server_takes_over(place: Place) -> None:
+    """It has the same file, and is there when the first one is killed."""
+    with place.serving("one") as one, place.serving("two") as two:
+        async with connect(one.url, reconnect=False) as client, connect(two.url) as other:
+            jobs = await submit(client, "wait", [f"{n}" for n in range(8)])
+            await until(lambda: len(place.diary) == 8)  # four at each
+            one.stop(signal.SIGKILL)
+            place.go()
+            found = await all_ended(other, jobs)
+            assert {job["state"] for job in found.values()} == {"succeeded"}
+            assert Counter(job["attempt"] for job in found.values()) == {1: 4, 2: 4}
+
+
+async def test_a_server_that_is_told_to_go_brings_to_an_end_what_it_can(place: Place) -> None:
+    """And begins nothing more."""
+    with place.serving() as server:
+        async with connect(server.url, reconnect=False) as client:
+            jobs = await submit(client, "wait", [f"{n}" for n in range(8)])
+            await until(lambda: len(place.diary) == 4)
+            server.process.send_signal(signal.SIGTERM)
+            await until(lambda: "draining" in server.log)
+            place.go()
+            assert await asyncio.to_thread(server.process.wait, 30) == 0
+            assert len(place.diary) == 8
+            assert "Traceback" not in server.log
+    with place.serving() as server:
+        async with connect(server.url) as client:
+            found = await all_ended(client, jobs)
+            assert {(job["state"], job["attempt"]) for job in found.values()} == {("succeeded", 1)}
+
+
+async def test_a_server_that_is_told_to_go_puts_back_what_it_cannot_end(place: Place) -> None:
+    """Its functions clean up; what had its last attempt has failed."""
+
+    async def ran(server: Server) -> dict[str, str]:
+        async with connect(server.url, reconnect=False) as client:
+            jobs = await submit(client, "wait", ["twice"], attempts=2) | await submit(client, "wait", ["x"], attempts=1)
+            await until(lambda: len(place.diary) == 2)
+            assert await asyncio.to_thread(server.stop) == 0
+            return jobs
+
+    with place.serving(drain=0.1) as server:
+        jobs = await ran(server)
+        assert sorted(place.diary) == ["end of twice", "end of x", "twice", "x"]
+        assert "Traceback" not in server.log
+    place.go()
+    with place.serving() as server:
+        async with connect(server.url) as client:
+            found = {jobs[job]: one for job, one in (await all_ended(client, jobs)).items()}
+    assert (found["twice"]["state"], found["twice"]["attempt"]) == ("succeeded", 2)
+    assert (found["x"]["state"], found["x"]["error"]["code"]) == ("failed", "unavailable")
+
+
+@pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.full)])
+async def test_jobs_that_wait_cost_no_memory(place: Place, count: int) -> None:
+    """They are in the file."""
+    with place.serving() as server:
+        async with connect(server.url) as client:
+            await all_ended(client, await submit(client, "step", ["warm"]))
+            before = server.rss
+            held = await submit(client, "wait", "abcd")
+            await submit(client, "quick", [f"{n}" for n in range(count)])
+            assert server.rss - before < MORE
+            place.go()
+            await all_ended(client, held)
+
+            async def idle() -> bool:
+                page: Any = await client.call("api.jobs.list", {"state": "queued", "limit": 1})
+                return not page["jobs"]
+
+            await eventually(idle, limit=count / 10)
+            assert server.rss - before < MORE
+        assert len(place.diary) == 1 + 2 * 4 + count
