@@ -138,25 +138,18 @@ class Behalf(Protocol):
         """Raise `CallError` (`unavailable`) while the server takes nothing new: it is going away, or overloaded."""
 
     def check(self, event: str, data: object = None) -> FunctionInfo:
-        """Return the function, after all that is checked before a call of it, the argument included.
-
-        Raises:
-            CallError: As the caller would be told; `invalid_argument` too where the function sends or takes a stream.
-        """
+        """Return the function after all that is checked before a call, or raise the `CallError` of that."""
 
     async def invoke(
         self, event: str, data: object = None, *, timeout: float | None = None, progress: Told | None = None
     ) -> Value:
-        """Call a function that gives one result, if `check` lets it pass.
+        """Call a function that `check` lets pass; see `Kernel.invoke`.
 
         Args:
-            event: The function's dotted path.
-            data: Its argument.
+            event: The function's dotted path; it gives one result, and takes no stream.
+            data: The argument.
             timeout: Seconds, also beyond `limits.max_timeout`; the function's own if left out.
             progress: Told of `call.progress`, ten times a second at the most.
-
-        Raises:
-            CallError: As the caller would see it.
         """
 
 

@@ -90,11 +90,7 @@ class Inside:
     async def result(
         self, pipeline: Pipeline, call: Call, envelope: Envelope, buffers: bool, ends: Ends | None = None
     ) -> Value:
-        """Run a call of a function that gives one result, and return that.
-
-        Raises:
-            CallError: As a client would be told.
-        """
+        """Run a call of a function that gives one result, and return that, or raise what a client would be told."""
         result: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
 
         def answer(outcome: Outcome) -> None:
@@ -165,8 +161,7 @@ class Deputy:
     """Makes calls for somebody who need not be connected; plugins see it, and its methods, as `jackfield.Behalf`."""
 
     def __init__(self, inside: Callable[[], Inside], principal: Principal | None) -> None:
-        self._inside = inside
-        self._principal = principal
+        self._inside, self._principal = inside, principal
 
     def accept(self) -> None:
         """Raise `CallError` while the server takes nothing new."""
@@ -185,9 +180,8 @@ class Deputy:
         pipeline, envelope, buffers = self._checked(event, data)
         seconds = pipeline.seconds if timeout is None else timeout
         now, inside = time.monotonic(), self._inside()
-        deadline = None if seconds is None else now + seconds
         told = Progress(lambda latest: progress and progress(latest.value()))
-        call = Call(envelope, self._principal, None, now, deadline, inside, progress=told)
+        call = Call(envelope, self._principal, None, now, seconds and now + seconds, inside, progress=told)
         try:
             return await inside.result(pipeline, call, envelope, buffers)
         finally:

@@ -16,11 +16,7 @@ _INTERVAL: Final = 0.1
 
 
 class Progress:
-    """Tells one caller.
-
-    Args:
-        send: Sends how far it is.
-    """
+    """Tells one caller; `send` sends how far it is."""
 
     __slots__ = ("_latest", "_loop", "_send", "_thread", "_timer")
 
