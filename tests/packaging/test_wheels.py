@@ -21,6 +21,7 @@ PACKAGES = {
     "jackfield": "kernel",
     "jackfield_demo": "plugins/demo",
     "jackfield_files": "plugins/files",
+    "jackfield_jobs": "plugins/jobs",
     "jackfield_jwt": "plugins/jwt",
     "jackfield_kv": "plugins/kv",
     "jackfield_system": "plugins/system",
@@ -109,6 +110,18 @@ async def test_the_jwt_plugin_works_alone_with_the_kernel(install: Install, tmp_
         assert list(server.plugins) == ["jwt"]
         async with connected(server.url) as client:
             assert await client.call("api.auth.whoami") == {"data": {"expires": None, "scopes": [], "sub": None}}
+        assert server.stop() == 0
+
+
+@pytest.mark.full
+async def test_the_jobs_plugin_works_alone_with_the_kernel(install: Install, tmp_path: Path) -> None:
+    """The jobs plugin's wheel beside the kernel's is all that it needs, if its jobs are in a file."""
+    with _serving_from(install("jackfield", "jackfield_jobs"), tmp_path) as server:
+        assert list(server.plugins) == ["jobs"]
+        async with connected(server.url) as client:
+            assert await client.call("api.jobs.list") == {"data": {"jobs": [], "next": None}}
+            reply = await client.call("api.jobs.submit", {"function": "api.jobs.list"})
+            assert reply["error"]["code"] == "permission_denied"
         assert server.stop() == 0
 
 
