@@ -27,7 +27,7 @@ async def _work() -> Work:
     return Work()
 
 
-@pytest.fixture(name="place")
+@pytest.fixture(name="place", params=["sqlite"])
 def _place(tmp_path: Path) -> dict[str, Any]:
     """Settings that say where jobs are kept."""
     return {"path": tmp_path / "jobs.sqlite3"}

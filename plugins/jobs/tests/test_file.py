@@ -16,6 +16,12 @@ from plugins.jobs.tests.work import done, ended, state, submitted
 from tests.support.waiting import until
 
 
+@pytest.fixture(name="place")
+def _place(tmp_path):
+    """In a file, whatever else there is."""
+    return {"path": tmp_path / "jobs.sqlite3"}
+
+
 async def refusal(serve_jobs, **settings):
     """Return why the plugin does not start."""
     with pytest.raises(JackfieldError) as error:

@@ -10,6 +10,8 @@ from jackfield import CallError, Principal
 from plugins.jobs.tests.work import done, ended, eventually, state, submitted
 from tests.support.waiting import until
 
+IN_A_FILE = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+"""For tests that move the time, by which a connection to Redis would be gone."""
 SCOPE = "jobs:run"
 ANN = Principal("ann", scopes=frozenset({SCOPE, "secret"}))
 BOB = Principal("bob", scopes=frozenset({SCOPE}))
@@ -96,6 +98,7 @@ async def test_what_another_server_runs_is_watched_and_canceled_here(serve_jobs,
         assert (await state(await two.connect(), job))["state"] == "canceled"
 
 
+@IN_A_FILE
 async def test_a_job_can_wait(serve_jobs, work):
     """Until its time has come, and others go before it."""
     async with serve_jobs() as kernel:
@@ -180,6 +183,7 @@ async def test_a_plugin_that_is_gone_ends_its_jobs(serve_jobs, work):
     assert not work.calls
 
 
+@IN_A_FILE
 async def test_a_plugin_out_of_service_lets_jobs_wait(serve_jobs, work):
     """Without an attempt; and nobody can submit more meanwhile."""
     async with serve_jobs(running=1) as kernel:
@@ -239,6 +243,7 @@ async def test_a_job_that_makes_jobs_is_bounded(serve_jobs, work):
         assert len([job for job in page["jobs"] if job["ended"] is None]) <= 20
 
 
+@IN_A_FILE
 async def test_what_ended_long_ago_is_forgotten(serve_jobs):
     """When it has been kept for its time."""
     async with serve_jobs(keep=100, lease=3) as kernel:

@@ -75,6 +75,31 @@ async def test_a_job_has_one_end(make):
     assert await store.take() is None
 
 
+async def test_a_job_is_not_taken_before_its_time(make):
+    """Others go before it."""
+    store = await make()
+    late, soon = await store.add(job(due=now() + 700)), await store.add(job())
+    assert (await taken(store)).id == soon.id
+    assert (await taken(store)).id == late.id
+    assert now() >= late.due
+
+
+async def test_what_has_ended_is_forgotten(make):
+    """In its time; its key is free then, and no list has it."""
+    store = await make(keep=1)
+    await store.add(job(key="k"))
+    found = await taken(store)
+    await store.finish(found, DONE)
+
+    async def forgotten() -> bool:
+        await store.sweep()
+        return await store.get(found.id) is None
+
+    await eventually(forgotten)
+    assert await store.page(Wanted(None)) == []
+    assert (await store.add(job(key="k"))).state == "queued"
+
+
 async def test_a_job_is_put_back(make):
     """With the attempt, or as if it had not been taken; and not before its time."""
     store = await make()

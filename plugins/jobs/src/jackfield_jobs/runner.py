@@ -25,6 +25,8 @@ _PAUSE: Final = 1.0
 """Seconds until what could not be done is tried again."""
 _TELL: Final = 0.25
 """Seconds between two notes of one job's progress."""
+_CALM: Final = 0.1
+"""Seconds between two looks at the jobs that run, however much changes."""
 _FIRST: Final = 1.0
 """Seconds before the second attempt, about; each one after it waits twice as long."""
 _LONGEST: Final = 300.0
@@ -58,7 +60,7 @@ class Runner:
     def tell(self, job_id: str | None) -> None:
         """Take note that a job has changed; with None, that any may have."""
         self._work.set()
-        if job_id is None:
+        if job_id is None or job_id in self._running:
             self._doubt.set()
 
     def stop(self, job_id: str) -> None:
@@ -119,6 +121,7 @@ class Runner:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
+            self._doubt.clear()
             try:
                 if loop.time() >= due:
                     due = loop.time() + self._settings.lease / 3
@@ -137,7 +140,7 @@ class Runner:
                 pass  # the log has it
             except Exception:
                 log.exception("jobs cannot be looked after")
-            self._doubt.clear()
+            await asyncio.sleep(_CALM)
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(due):
                     await self._doubt.wait()
