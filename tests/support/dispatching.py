@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from jackfield import Behalf, CallError, FunctionInfo, Handshake, PluginInfo, Position, Principal, Service, Value
+from jackfield import CallError, FunctionInfo, Handshake, PluginInfo, Position, Principal, Service, Value
 from jackfield._contract import Contract
 from jackfield._dispatch import Dispatcher
 from jackfield._facade import Hooks
-from jackfield._host import Items, Stats
+from jackfield._host import Behalf, Items, Stats
 from jackfield._json import Json
 from jackfield._manifest import Manifest
 from jackfield._plugins import Plugin, Served, State

@@ -158,7 +158,7 @@ class Inside:
 
 
 class Deputy:
-    """Makes calls for somebody who need not be connected; plugins see it, and its methods, as `jackfield.Behalf`."""
+    """Makes calls for somebody who need not be connected; plugins see it, and its methods, as `Behalf`."""
 
     def __init__(self, inside: Callable[[], Inside], principal: Principal | None) -> None:
         self._inside, self._principal = inside, principal

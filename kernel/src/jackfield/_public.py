@@ -7,14 +7,13 @@ from jackfield._call import Call, Client
 from jackfield._contract import Kind
 from jackfield._errors import CallError, Code, Detail, EncodeError, JackfieldError
 from jackfield._hooks import Observer, Proceed, hookimpl
-from jackfield._host import Behalf, FunctionInfo, Kernel, PluginInfo, PluginStats, Position, Stats
+from jackfield._host import FunctionInfo, Kernel, PluginInfo, PluginStats, Position, Stats
 from jackfield._identity import Handshake, Principal
 from jackfield._json import Json, Value
 from jackfield._route import Route
 from jackfield._service import Service
 
 __all__ = [
-    "Behalf",
     "Call",
     "CallError",
     "Client",
