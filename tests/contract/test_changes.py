@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from jackfield import Service
-from jackfield._cli import rules
-from jackfield._cli.comparing import Change, compare
-from jackfield._cli.document import Document, PluginContract, functions_of, parse
+from jackfield._cli.contract import rules
+from jackfield._cli.contract.comparing import Change, compare
+from jackfield._cli.contract.document import Document, PluginContract, functions_of, parse
 from jackfield._contract import Contract
 from jackfield._manifest import Manifest
 from jackfield._plugins import Plugin, Served, State

@@ -9,7 +9,7 @@ from hypothesis import event
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from jackfield._cli.inclusion import Inclusion, Role
+from jackfield._cli.contract.inclusion import Inclusion, Role
 from tests.contract.schemas import Schema, changed, closed, schemas, values
 from tests.support.properties import always
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from jackfield._cli import exports, wellformed
-from jackfield._cli.comparing import compare
-from jackfield._cli.document import DocumentError, parse
+from jackfield._cli.contract import exports, wellformed
+from jackfield._cli.contract.comparing import compare
+from jackfield._cli.contract.document import DocumentError, parse
 from tests.contract.schemas import Schema, schemas
 from tests.support.properties import always, json_values
 

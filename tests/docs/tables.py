@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from jackfield._cli import group
-from jackfield._cli.rules import RULES
+from jackfield._cli.contract.rules import RULES
 from jackfield._host import FunctionInfo
 from jackfield._kernel import JackfieldKernel
 from jackfield._settings import (

@@ -13,9 +13,7 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-EXIT_FAILED: Final = 1
-EXIT_START_FAILED: Final = 3
-EXIT_INTERRUPTED: Final = 130
+_INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
     "new": "Make the project of a plugin.",
@@ -82,7 +80,7 @@ class _Lazy(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            ctx.exit(EXIT_INTERRUPTED)
+            ctx.exit(_INTERRUPTED)
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import click
 
-from jackfield._cli.carried import outdated
+from jackfield._cli.contract.carried import outdated
 from jackfield._cli.inspection import Inspection, inspect, is_faulty
 from jackfield._cli.options import json_option
 from jackfield._cli.readiness import unfounded, unmatched, unopened, unservable

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import click
 
-from jackfield._cli import contracts
-from jackfield._cli.comparing import Change, compare
-from jackfield._cli.document import Document, DocumentError
+from jackfield._cli.contract import reading
+from jackfield._cli.contract.comparing import Change, compare
+from jackfield._cli.contract.document import Document, DocumentError
 from jackfield._cli.options import identity_options, json_option
 from jackfield._cli.remote import Target
 from jackfield._cli.terminal import columns, end, fail, line, write, write_json
@@ -34,11 +34,11 @@ def command(old: str, new: str, target: Target, *, breaking_only: bool, as_json:
     Exit status: 0 nothing breaks, 1 something does, 2 the command was wrong or one of the two cannot be read.
     """
     try:
-        before, after = contracts.read(old, target), contracts.read(new, target)
+        before, after = reading.read(old, target), reading.read(new, target)
     except DocumentError as error:
         fail(str(error).splitlines(), _EXIT_UNREADABLE)
-    if contracts.is_server(old) != contracts.is_server(new):
-        before, after = _shared(before, after) if contracts.is_server(old) else _shared(after, before)[::-1]
+    if reading.is_server(old) != reading.is_server(new):
+        before, after = _shared(before, after) if reading.is_server(old) else _shared(after, before)[::-1]
     changes = compare(before, after)
     breaking = [change for change in changes if change.breaking]
     shown = breaking if breaking_only else changes

@@ -10,8 +10,9 @@ from typing import Final
 
 import click
 
-from jackfield._cli import finding, remote
-from jackfield._cli.finding import Finding
+from jackfield._cli import remote
+from jackfield._cli.diagnosis import finding
+from jackfield._cli.diagnosis.finding import Finding
 from jackfield._cli.options import json_option, read_settings, target_options
 from jackfield._cli.remote import Target
 from jackfield._cli.terminal import columns, complain, end, write, write_json
@@ -40,7 +41,7 @@ def command(target: Target, *, as_json: bool) -> None:
     Exit status: 0 there is no fault, 1 there is one; what could be better is none.
     """
     if target.url is not None:
-        from jackfield._cli.proxies import examine
+        from jackfield._cli.diagnosis.proxies import examine
 
         at = remote.place(target, read_settings(target.config).server)
         findings = asyncio.run(examine(at))
@@ -64,7 +65,7 @@ def command(target: Target, *, as_json: bool) -> None:
 
 
 def _examine_here(config: Path | None) -> list[Finding]:
-    from jackfield._cli import machine
+    from jackfield._cli.diagnosis import machine
 
     try:
         settings = load(config)

@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 
 import click
 
-from jackfield._cli import contracts, document
-from jackfield._cli.document import Document, DocumentError
+from jackfield._cli.contract import document, reading
+from jackfield._cli.contract.document import Document, DocumentError
 from jackfield._cli.options import identity_options
 from jackfield._cli.remote import Target
 from jackfield._cli.terminal import fail, note, to_json, write
@@ -26,7 +26,7 @@ Format = Literal["contract", "jsonschema", "asyncapi"]
     help="What to write: the contract that `jackfield diff` reads, JSON Schema 2020-12, or AsyncAPI 3.1.",
 )
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write it to.")
-@click.option("--load", is_flag=True, help="Load plugins even where their distributions carry their contracts.")
+@click.option("--load", is_flag=True, help="Load plugins even where their distributions carry their reading.")
 @identity_options
 def command(sources: tuple[str, ...], form: Format, target: Target, *, output: Path | None, load: bool) -> None:
     """Write the contract of plugins: their functions, with what each takes, gives, emits and requires.
@@ -39,12 +39,12 @@ def command(sources: tuple[str, ...], form: Format, target: Target, *, output: P
     """
     try:
         if sources:
-            found = document.merged([contracts.read(source, target, load=load) for source in sources])
+            found = document.merged([reading.read(source, target, load=load) for source in sources])
         else:
-            found = contracts.installed(None, target.config, load=load)
+            found = reading.installed(None, target.config, load=load)
     except DocumentError as error:
         fail(str(error).splitlines())
-    servers = [source for source in sources if contracts.is_server(source)]
+    servers = [source for source in sources if reading.is_server(source)]
     text = _text(found, form, servers[0] if len(servers) == 1 else None)
     if output is None:
         write(text.rstrip("\n"))
@@ -59,7 +59,7 @@ def command(sources: tuple[str, ...], form: Format, target: Target, *, output: P
 def _text(contract: Document, form: Format, url: str | None) -> str:
     if form == "contract":
         return contract.to_json()
-    from jackfield._cli import exports
+    from jackfield._cli.contract import exports
 
     made: dict[str, Any] = exports.json_schema(contract) if form == "jsonschema" else exports.asyncapi(contract, url)
     return f"{to_json(made, indent=2)}\n"

@@ -16,12 +16,14 @@ from typing import Any
 
 import click
 
-from jackfield._cli import EXIT_START_FAILED, carried, logs
+from jackfield._cli import logs
+from jackfield._cli.contract import carried
 from jackfield._cli.notify import notify
 from jackfield._cli.options import config_option, json_option
 from jackfield._cli.terminal import fail
 from jackfield._configuration import load
 from jackfield._errors import StartError
+from jackfield._guard import EXIT_START_FAILED
 from jackfield._host import PluginInfo
 from jackfield._settings import Settings
 

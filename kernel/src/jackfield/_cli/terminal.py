@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 import click
 
-from jackfield._cli import EXIT_FAILED
-
 if TYPE_CHECKING:
     from jackfield._json import Value
 
 Printable: TypeAlias = "bool | int | float | str | Sequence[Printable] | dict[str, Printable] | None"
+
+EXIT_FAILED: Final = 1
 
 _STEERING: Final = r"\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _CONTROL: Final = re.compile(rf"[\x00-\x08\x0b-\x1f{_STEERING}]")

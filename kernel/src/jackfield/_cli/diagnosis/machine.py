@@ -13,8 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from jackfield._cli import certificates, secrecy
-from jackfield._cli.finding import Finding, fault, ok, warning
+from jackfield._cli import secrecy
+from jackfield._cli.diagnosis import certificates
+from jackfield._cli.diagnosis.finding import Finding, fault, ok, warning
 from jackfield._cli.remote import Target, connected
 from jackfield._configuration import SECRETS_VARIABLE
 from jackfield._errors import CallError, StartError

@@ -18,7 +18,7 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any, Final, Literal, TypeAlias
 
-from jackfield._cli.shapes import (
+from jackfield._cli.contract.shapes import (
     ANYTHING,
     TEXT,
     Fault,

@@ -14,7 +14,7 @@ from zipfile import BadZipFile, ZipFile
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from jackfield._cli import metadata, wellformed
+from jackfield._cli.contract import metadata, wellformed
 from jackfield._cli.terminal import to_json
 from jackfield._contract import Kind
 from jackfield._errors import JackfieldError

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from jackfield._cli.metadata import text_of
+from jackfield._cli.contract.metadata import text_of
 from jackfield._host import FunctionInfo, PluginInfo
 
 if TYPE_CHECKING:
-    from jackfield._cli.document import PluginContract
+    from jackfield._cli.contract.document import PluginContract
 
 log: Final = logging.getLogger("jackfield.plugins")
 
@@ -42,7 +42,7 @@ def warn(plugins: Iterable[PluginInfo], functions: Sequence[FunctionInfo]) -> No
 
 
 def _broken(info: PluginInfo, functions: Sequence[FunctionInfo]) -> list[str]:
-    from jackfield._cli import document
+    from jackfield._cli.contract import document
 
     try:
         promised = document.carried(info.distribution, info.name)
@@ -55,8 +55,8 @@ def _broken(info: PluginInfo, functions: Sequence[FunctionInfo]) -> list[str]:
 
 
 def _changes(promised: PluginContract, served: PluginContract) -> list[str]:
-    from jackfield._cli.comparing import compare
-    from jackfield._cli.document import Document
+    from jackfield._cli.contract.comparing import compare
+    from jackfield._cli.contract.document import Document
 
     changes = compare(Document(plugins=(promised,)), Document(plugins=(served,)))
     return [f"{change.where}: {change.rule}: {change.summary}" for change in changes if change.breaking]

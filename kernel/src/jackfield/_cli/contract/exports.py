@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from jackfield._cli.document import Document, FunctionContract, PluginContract, Schema
-from jackfield._cli.wellformed import LISTS, MAPS, NODES
+from jackfield._cli.contract.document import Document, FunctionContract, PluginContract, Schema
+from jackfield._cli.contract.wellformed import LISTS, MAPS, NODES
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _ASYNCAPI: Final = "3.1.0"

@@ -20,7 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.builders.wheel import WheelBuilder, WheelBuilderConfig
 from hatchling.plugin import hookimpl
 
-from jackfield._cli.metadata import FILE
+from jackfield._cli.contract.metadata import FILE
 
 EDITABLE: Final = "editable"
 """hatchling's name for a wheel that points to the sources; what these say changes, so it carries no contract."""
@@ -91,8 +91,9 @@ def _contract(folder: Path, scratch: Path, settings: dict[str, Any]) -> str:
         SystemExit: There is no plugin, or one cannot be loaded.
     """
     from jackfield import _manifest
-    from jackfield._cli import contracts, inspection, toml
-    from jackfield._cli.document import Document
+    from jackfield._cli import inspection, toml
+    from jackfield._cli.contract import reading
+    from jackfield._cli.contract.document import Document
     from jackfield._configuration import load
     from jackfield._errors import StartError
 
@@ -108,7 +109,7 @@ def _contract(folder: Path, scratch: Path, settings: dict[str, Any]) -> str:
     faults = [*seen.faults, *(_fault(one.name, one.reason, one.hint) for one in seen.plugins if one.state != "loaded")]
     if faults:
         sys.exit("\n".join(f"the build hook of jackfield: {fault}" for fault in faults))
-    return Document(plugins=tuple(contracts.described(one.manifest, seen.functions) for one in found)).to_json()
+    return Document(plugins=tuple(reading.described(one.manifest, seen.functions) for one in found)).to_json()
 
 
 def _fault(name: str, reason: str | None, hint: str | None) -> str:

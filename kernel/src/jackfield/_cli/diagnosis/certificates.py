@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from jackfield._cli.finding import Finding, fault, ok, warning
+from jackfield._cli.diagnosis.finding import Finding, fault, ok, warning
 
 _SOON: Final = timedelta(days=14)
 _PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)

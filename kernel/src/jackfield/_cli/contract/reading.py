@@ -10,8 +10,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from jackfield import _manifest, _selection
-from jackfield._cli import document, inspection, remote, survey
-from jackfield._cli.document import Document, DocumentError, PluginContract
+from jackfield._cli import inspection, remote, survey
+from jackfield._cli.contract import document
+from jackfield._cli.contract.document import Document, DocumentError, PluginContract
 from jackfield._cli.options import SCHEMES, Url, read_settings
 from jackfield._cli.remote import Target
 from jackfield._cli.survey import Survey

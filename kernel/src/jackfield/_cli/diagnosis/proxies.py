@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from jackfield._cli.finding import Finding, fault, ok, warning
-from jackfield._cli.raw import Lost, Polling, Websocket, WithCookies, has_client, opened
+from jackfield._cli.diagnosis.finding import Finding, fault, ok, warning
+from jackfield._cli.diagnosis.raw import Lost, Polling, Websocket, WithCookies, has_client, opened
 from jackfield.client._place import Place
 
 _HELD_BACK: Final = 2.0

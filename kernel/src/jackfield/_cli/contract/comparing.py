@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jackfield._cli.document import Document, FunctionContract, Schema
-from jackfield._cli.inclusion import Inclusion, Role
-from jackfield._cli.rules import RULES
+from jackfield._cli.contract.document import Document, FunctionContract, Schema
+from jackfield._cli.contract.inclusion import Inclusion, Role
+from jackfield._cli.contract.rules import RULES
 from jackfield._contract import Kind
 
 _NULL: Final[Schema] = {"type": "null"}

@@ -1,0 +1,1 @@
+"""What `jackfield doctor` looks at, and what it finds."""
