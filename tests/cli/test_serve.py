@@ -1,9 +1,8 @@
-"""`jackfield serve` with workers, with a socket that is handed over, and with --reload."""
+"""`jackfield serve` with workers, and with a socket that is handed over."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -204,7 +203,7 @@ def test_workers_and_polling(shell: Shell) -> None:
     ("arguments", "said"),
     [
         (("--fd", "3", "--port", "0"), "--fd excludes --host and --port: the socket is bound already."),
-        (("--reload", "--workers", "2"), "--reload runs one worker."),
+        (("--dev", "--workers", "2"), "--dev runs one worker, and excludes --workers."),
     ],
 )
 def test_options_that_exclude_each_other(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
@@ -277,33 +276,3 @@ def test_a_descriptor_that_cannot_be_listened_on(tmp_path: Path, kind: str, said
         out, err = process.communicate(timeout=START_LIMIT)
     assert (process.returncode, out) == (3, b"")
     assert err.decode() == f"✗ cannot listen on descriptor {fd}: {said} (--fd)\n"
-
-
-async def test_reload(tmp_path: Path) -> None:
-    """What is changed is served, at the same address; what is spoiled is told, and mended is served again."""
-    folder = write_who(tmp_path, "one")
-    (tmp_path / "enough").touch()
-
-    async def says(answer: str) -> bool:
-        with contextlib.suppress(Exception):  # let in by a server that was told to end just then
-            async with wire(server.url) as client:
-                return bool(await client.ask('427["api.who.wait"]') == {"data": answer})
-        return False
-
-    with serving(tmp_path, "--reload", path=[folder]) as server:
-        assert await says("one")
-        write_who(tmp_path, "two")
-        async with asyncio.timeout(START_LIMIT):
-            while not await says("two"):
-                pass
-        (tmp_path / "jackfield.toml").write_text("[server]\nprot = 1\n")
-        await until(lambda: "the server has ended; a change of a file starts it anew" in server.log)
-        assert "server.prot: there is no such key; did you mean server.port?" in server.log
-        (tmp_path / "jackfield.toml").write_text("")
-        async with asyncio.timeout(START_LIMIT):
-            while not await says("two"):
-                pass
-        assert f"changed: {tmp_path / 'jackfield.toml'}" in server.log
-        child = workers(server)
-        assert server.stop() == 0
-    assert not any(map(psutil.pid_exists, child))

@@ -83,7 +83,7 @@ class Culprits:
         place, holder, event, debugged = frame, frame, None, False
         for outer in _outwards(frame):
             event = self._handlers.get(outer.f_code)
-            owner = self._events[event] if event else self._owner(outer.f_code.co_filename)
+            owner = self._events[event] if event else self.owner(outer.f_code.co_filename)
             if plugin is None:
                 debugged = debugged or outer.f_code.co_filename.endswith(_DEBUGGERS)
             if owner is None:
@@ -117,7 +117,7 @@ class Culprits:
         owner = None
         trace = error.__traceback__
         while trace is not None:
-            owner = self._owner(trace.tb_frame.f_code.co_filename) or owner
+            owner = self.owner(trace.tb_frame.f_code.co_filename) or owner
             trace = trace.tb_next
         return owner
 
@@ -125,13 +125,14 @@ class Culprits:
         """Tell whether an exception in this frame meets a plugin's code before any of the kernel's."""
         for outer in _outwards(frame):
             file = outer.f_code.co_filename
-            if outer.f_code in self._handlers or self._owner(file) is not None:
+            if outer.f_code in self._handlers or self.owner(file) is not None:
                 return True
             if file.startswith(_KERNEL) or file.endswith(_DEBUGGERS):
                 return False
         return False
 
-    def _owner(self, file: str) -> str | None:
+    def owner(self, file: str) -> str | None:
+        """Return the plugin that a file of code is part of, if there is one."""
         try:
             return self._files[file]
         except KeyError:

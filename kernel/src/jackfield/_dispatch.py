@@ -50,6 +50,8 @@ class Dispatcher:
         closed: Why nobody is let in, where that is so.
 
     Attributes:
+        client: What functions see of a connection.
+        reporter: What writes the log of failures.
         limits: The limits of the protocol.
         bounds: The limits of unpacking.
         inside: What functions call one another through.
@@ -58,6 +60,9 @@ class Dispatcher:
         culprits: What knows whose code is whose.
         shortcuts: The shortest ways through those that have one; all are shut when nothing new is taken.
     """
+
+    client = Client
+    reporter = Reporter
 
     def __init__(
         self,
@@ -74,7 +79,7 @@ class Dispatcher:
         self.inside = Inside(self)
         self.authenticates = hooks.authenticates or closed is not None
         self._registry = registry
-        self._reporter = Reporter()
+        self._reporter = self.reporter()
         self._reception = Reception(kernel, hooks, limits, self._reporter, closed)
         self._audience = Audience(hooks.observers(), self._reporter, self._blame)
         self._bulkheads = Bulkheads(settings.bulkhead)
@@ -141,7 +146,7 @@ class Dispatcher:
         """
         self.accept()
         principal = await self._reception.authenticate(handshake)
-        client = Client(connection, address=handshake.address, local=handshake.local, principal=principal)
+        client = self.client(connection, address=handshake.address, local=handshake.local, principal=principal)
         self._reception.count(client)
         return Session(self, connection, client)
 

@@ -63,6 +63,7 @@ class JackfieldKernel:
     """
 
     last_resort = staticmethod(end_stop)
+    dispatcher = Dispatcher
 
     def __init__(self, settings: Settings, found: Sequence[Found] | None = None) -> None:
         self.settings = settings
@@ -262,7 +263,7 @@ class JackfieldKernel:
         if not hooks["jackfield_authorize"]:  # which may allow what neither authors nor the operator speak of
             for sentence in rules.unopened(entry.info for entry in registry.table.values()):
                 log.warning(sentence)
-        return Dispatcher(self, registry, hooks, self.settings, in_service, closed)
+        return self.dispatcher(self, registry, hooks, self.settings, in_service, closed)
 
     def _closed(self) -> str | None:
         """Return why nobody is let in: a plugin that was to say who clients are is not in service."""

@@ -46,7 +46,7 @@ async def _start(plugin: Plugin, kernel: Kernel, seconds: float, lost: Callable[
     except _limited.OutOfTime:
         plugin.quarantine(describe(TimeIsUp()))
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything
-        plugin.quarantine(describe(error))
+        plugin.quarantine(describe(error), error)
     else:
         plugin.state, plugin.begun = State.STARTED, True
 

@@ -116,10 +116,12 @@ class Plugin:
         self.state, self.fault = State.REFUSED, fault
         log.warning("plugin %s is refused: %s", self.name, fault.reason)
 
-    def quarantine(self, fault: PluginError) -> None:
-        """Take it out of service for a fault of its own."""
+    def quarantine(self, fault: PluginError, error: BaseException | None = None) -> None:
+        """Take it out of service for a fault of its own; `error` is what it raised."""
         self.state, self.fault = State.QUARANTINED, fault
         log.error("plugin %s is quarantined: %s", self.name, fault.reason)
+        if error is not None and error is not fault:
+            log.debug("plugin %s", self.name, exc_info=error)
 
 
 def load_all(plugins: Iterable[Plugin], settings: Settings) -> None:
@@ -207,9 +209,8 @@ def _load(plugin: Plugin, others: Iterable[Plugin], settings: Settings) -> None:
             plugin.served = _served(plugin, plugin.hooks.services(plugin.settings))
     except Interrupted:
         raise
-    except BaseException as error:  # a plugin may raise anything, SystemExit included
-        plugin.quarantine(describe(error))
-        log.debug("plugin %s", plugin.name, exc_info=error)
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit included
+        plugin.quarantine(describe(error), error)
     else:
         plugin.state = State.LOADED
 

@@ -80,12 +80,15 @@ def without_secrets(text: str) -> str:
     return _IN_TEXT.sub(lambda found: f"{found[1] or found[2]}{_MASK}", text)
 
 
-def configure(settings: LogSettings, *, worker: bool = False) -> Context:
+def configure(
+    settings: LogSettings, *, worker: bool = False, trace: Callable[[BaseException], str] | None = None
+) -> Context:
     """Write what is logged in this process to standard error, in the format of the settings.
 
     Args:
         settings: `[log]`.
         worker: Whether this process is one of several, so that its lines say which.
+        trace: Returns an exception's traceback for people; the whole of it if left out.
 
     Raises:
         StartError: JSON is wanted, and structlog is not installed.
@@ -93,7 +96,7 @@ def configure(settings: LogSettings, *, worker: bool = False) -> Context:
     context = Context()
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(context)
-    handler.setFormatter(_json() if _wants_json(settings) else _Console(worker=worker))
+    handler.setFormatter(_json() if _wants_json(settings) else _Console(trace, worker=worker))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
@@ -119,8 +122,9 @@ def _wants_json(settings: LogSettings) -> bool:
 class _Console(logging.Formatter):
     """A line for people: when, how bad, who, what; then what is known of the call, and indented a traceback."""
 
-    def __init__(self, *, worker: bool) -> None:
+    def __init__(self, trace: Callable[[BaseException], str] | None, *, worker: bool) -> None:
         super().__init__()
+        self._trace = trace
         self._own = {"pid": os.getpid()} if worker else {}
 
     def format(self, record: logging.LogRecord) -> str:
@@ -130,7 +134,12 @@ class _Console(logging.Formatter):
         parts = [f"{_time(record)} {record.levelname:<7} {clean(record.name)}", message, " ".join(fields)]
         text = "  ".join(filter(None, parts))
         if record.exc_info:
-            trace = clean(without_secrets(self.formatException(record.exc_info)))
+            error = record.exc_info[1]
+            if error is None or self._trace is None:
+                trace = self.formatException(record.exc_info)
+            else:
+                trace = self._trace(error)
+            trace = clean(without_secrets(trace))
             text += "".join(f"\n    {line}" for line in trace.splitlines())
         return text
 

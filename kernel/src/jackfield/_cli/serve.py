@@ -8,11 +8,11 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -27,13 +27,26 @@ from jackfield._guard import EXIT_START_FAILED
 from jackfield._host import PluginInfo
 from jackfield._settings import Settings
 
+if TYPE_CHECKING:
+    from jackfield._kernel import JackfieldKernel
+
+_ANEW: Final = "anew"
+_CHECKED: Final = "checked"
+"""The option of the process that `--dev` starts."""
+_LENIENT: Final[Mapping[str, Mapping[str, object]]] = {
+    "quarantine": {"failures": 0, "blocked": 0},
+    "watchdog": {"threshold": 0.1},
+}
+"""What that process has whatever the configuration says: an author's plugin stays in service whatever it does."""
+
 
 @click.command("serve")
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
 @click.option("--fd", type=click.IntRange(0), help="Descriptor of a socket that was handed over, to listen on.")
 @click.option("--workers", type=click.IntRange(1), default=1, help="Processes that serve, side by side; 1 if left out.")
-@click.option("--reload", is_flag=True, help="Start anew when a Python or TOML file in this folder changes.")
+@click.option("--dev", flag_value=_ANEW, help="For authors of plugins: start anew on every change, with checks on.")
+@click.option("--checked", "dev", flag_value=_CHECKED, hidden=True)
 @click.option(
     "--ready-fd", type=click.IntRange(0), help="Descriptor to write the line of --json to, and close, when it is ready."
 )
@@ -44,7 +57,7 @@ def command(
     port: int | None,
     fd: int | None,
     workers: int,
-    reload: bool,
+    dev: str | None,
     ready_fd: int | None,
     config: Path | None,
     as_json: bool,
@@ -52,16 +65,24 @@ def command(
     """Start the server. SIGTERM and Ctrl+C let running calls end; a second one does not wait."""
     if fd is not None and (host, port) != (None, None):
         raise click.UsageError("--fd excludes --host and --port: the socket is bound already.")
-    if reload and workers > 1:
-        raise click.UsageError("--reload runs one worker.")
+    if dev and workers > 1:
+        raise click.UsageError("--dev runs one worker, and excludes --workers.")
     try:
-        settings = load(config, {"server": {"host": host, "port": port}})
-        context = logs.configure(settings.log, worker=ready_fd is not None)
+        settings = load(config, {"server": {"host": host, "port": port}, **(_LENIENT if dev == _CHECKED else {})})
         announcement = _Announcement(settings, workers, ready_fd, as_json=as_json)
-        if reload or workers > 1:
-            _supervise(settings, fd, config, announcement)
+        if dev == _CHECKED:
+            from jackfield._cli.dev.kernel import DevKernel
+            from jackfield._cli.dev.traces import shortened
+
+            _serve(settings, fd, announcement, logs.configure(settings.log, trace=shortened), DevKernel)
         else:
-            _serve(settings, fd, announcement, context)
+            context = logs.configure(settings.log, worker=ready_fd is not None)
+            if dev:
+                _develop(settings, fd, config, announcement)
+            elif workers > 1:
+                _supervise(settings, fd, config, announcement)
+            else:
+                _serve(settings, fd, announcement, context)
     except StartError as error:
         fail(error.faults, EXIT_START_FAILED)
     except KeyboardInterrupt:
@@ -69,12 +90,18 @@ def command(
     _leave()
 
 
-def _serve(settings: Settings, fd: int | None, announcement: _Announcement, context: logs.Context) -> None:
+def _serve(
+    settings: Settings,
+    fd: int | None,
+    announcement: _Announcement,
+    context: logs.Context,
+    make: Callable[[Settings], JackfieldKernel] | None = None,
+) -> None:
     from jackfield._kernel import JackfieldKernel
     from jackfield._process import run
     from jackfield._transport.server import implementations
 
-    kernel = JackfieldKernel(settings)
+    kernel = (make or JackfieldKernel)(settings)
     kernel.load()
     served = kernel.served()
     context.plugins = {function.event: function.plugin for function in served}
@@ -97,11 +124,11 @@ def _serve(settings: Settings, fd: int | None, announcement: _Announcement, cont
 def _supervise(settings: Settings, fd: int | None, config: Path | None, announcement: _Announcement) -> None:
     import asyncio
 
-    from jackfield._cli.supervise import CannotStart, Reloader, Workers, worker_command
+    from jackfield._cli.supervise import CannotStart, Workers, worker_command
     from jackfield._transport.listener import listening
 
     workers = announcement.workers
-    if workers > 1 and "polling" in settings.server.transports:
+    if "polling" in settings.server.transports:
         raise StartError(
             [
                 f"--workers {workers}: the requests of a client that polls would meet a different worker each time; "
@@ -109,7 +136,7 @@ def _supervise(settings: Settings, fd: int | None, config: Path | None, announce
                 "each client with one of them"
             ]
         )
-    if workers > 1 and settings.server.admin:
+    if settings.server.admin:
         raise StartError(
             [
                 f"--workers {workers} and server.admin: health and metrics are those of one process, and nobody could "
@@ -117,15 +144,30 @@ def _supervise(settings: Settings, fd: int | None, config: Path | None, announce
             ]
         )
     with listening(settings.server, fd) as listener:
-        arguments = [] if config is None else ["--config", str(config)]
-        start = (worker_command(arguments), listener.fileno(), announcement)
-        watched = [Path.cwd(), *([settings.file] if settings.file else [])]
         try:
-            asyncio.run((Workers(*start, workers) if workers > 1 else Reloader(*start, watched)).run())
+            asyncio.run(Workers(worker_command(_named(config)), listener.fileno(), announcement, workers).run())
         except CannotStart as error:
             if error.status != EXIT_START_FAILED:
                 raise StartError([str(error)]) from None
             sys.exit(EXIT_START_FAILED)  # the worker has said why
+
+
+def _develop(settings: Settings, fd: int | None, config: Path | None, announcement: _Announcement) -> None:
+    import asyncio
+
+    from jackfield._cli.dev import warn
+    from jackfield._cli.dev.reload import Reloader
+    from jackfield._cli.supervise import worker_command
+    from jackfield._transport.listener import listening
+
+    warn(settings.server)
+    with listening(settings.server, fd) as listener:
+        command = worker_command([f"--{_CHECKED}", *_named(config)])
+        asyncio.run(Reloader(command, listener.fileno(), announcement, Path.cwd(), settings.file).run())
+
+
+def _named(config: Path | None) -> list[str]:
+    return [] if config is None else ["--config", str(config)]
 
 
 class _Announcement:
@@ -143,6 +185,7 @@ class _Announcement:
         self._settings = settings
         self._ready_fd = ready_fd
         self._as_json = as_json
+        self._last: list[str] = []
 
     def __call__(self, said: dict[str, Any]) -> None:
         """Say it.
@@ -162,6 +205,14 @@ class _Announcement:
             notify(f"READY=1\nSTATUS={said['url']}")
 
     def _write(self, said: dict[str, Any]) -> None:
+        plugins = plugin_lines([PluginInfo(**plugin) for plugin in said["plugins"]])
+        before, self._last = self._last, plugins
+        if before:  # it was started anew, so what is as it was need not be said again
+            for line in plugins:
+                if line not in before:
+                    click.echo(f"  {'plugin':<9} {line}")
+            click.echo(f"  ready     {click.style(said['url'], bold=True)}   again")
+            return
         parts = [
             f"Python {platform.python_version()}",
             f"uvicorn {version('uvicorn')}",
@@ -170,7 +221,7 @@ class _Announcement:
             *([f"{self.workers} workers"] if self.workers > 1 else []),
         ]
         click.echo(f"  {click.style('jackfield', bold=True)} {version('jackfield')}   {' · '.join(parts)}")
-        for number, line in enumerate(plugin_lines([PluginInfo(**plugin) for plugin in said["plugins"]])):
+        for number, line in enumerate(plugins):
             click.echo(f"  {'' if number else 'plugins':<9} {line}")
         file = self._settings.file
         source = str(file) if file else "defaults (`jackfield config init` writes a file)"

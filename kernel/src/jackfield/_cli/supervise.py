@@ -1,4 +1,4 @@
-"""Servers in processes of their own, on a listening socket that this process holds: several, or always a new one.
+"""Servers in processes of their own, on a listening socket that this process holds.
 
 The socket outlives every one of them, so a client that comes while one is replaced waits, where it would be refused.
 """
@@ -12,8 +12,7 @@ import os
 import signal
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
 from jackfield._errors import JackfieldError
@@ -26,12 +25,6 @@ _MAX_BACKOFF: Final = 30.0
 """Seconds until a server that died is replaced: the first for one, twice as many for the next, up to the last."""
 _STABLE: Final = 60.0
 """Seconds without a death after which that begins anew."""
-_RELOAD_PATIENCE: Final = 1.0
-"""Seconds that calls have to end when a file has changed; whoever has changed it waits, and streams may have no end."""
-_LOOK: Final = 0.5
-"""Seconds between two looks for files that have changed."""
-_SUFFIXES: Final = (".py", ".toml")
-_NOT_SOURCES: Final = frozenset({"__pycache__", "node_modules"})
 
 log: Final = logging.getLogger("jackfield")
 
@@ -48,8 +41,8 @@ class CannotStart(JackfieldError):
         super().__init__(f"the server ended with status {status} before it was up")
 
 
-class _Worker:
-    """A server in a process of its own, in a process group of its own: Ctrl+C is for the parent, which passes it on."""
+class Worker:
+    """A server in a process of its own, mostly in a process group of its own: the parent passes Ctrl+C on."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -61,20 +54,22 @@ class _Worker:
             self.process.terminate()
 
 
-class _Supervisor(ABC):
+class Supervisor(ABC):
     """Runs workers until it is told to stop.
 
     Args:
         command: What starts a worker, but for where it listens.
         fd: The descriptor of the listening socket.
         ready: Told when clients can connect.
+        attended: Whether workers share the terminal, for debuggers; then Ctrl+C reaches them by itself, too.
     """
 
-    def __init__(self, command: Sequence[str], fd: int, ready: Ready) -> None:
+    def __init__(self, command: Sequence[str], fd: int, ready: Ready, *, attended: bool = False) -> None:
         self._command = command
         self._fd = fd
         self._ready = ready
-        self._workers: list[_Worker] = []
+        self._attended = attended
+        self._workers: list[Worker] = []
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT comes, and return when every worker has ended.
@@ -114,13 +109,13 @@ class _Supervisor(ABC):
             process = await asyncio.create_subprocess_exec(
                 *self._command,
                 *("--fd", str(self._fd), "--ready-fd", str(writing)),
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=None if self._attended else asyncio.subprocess.DEVNULL,
                 pass_fds=(self._fd, writing),
-                process_group=0,
+                process_group=None if self._attended else 0,
             )
         finally:
             os.close(writing)
-        worker = _Worker(process)
+        worker = Worker(process)
         self._workers.append(worker)
         said = await _read(reading)
         if not said:
@@ -129,7 +124,7 @@ class _Supervisor(ABC):
         return dict(json.loads(said))
 
 
-class Workers(_Supervisor):
+class Workers(Supervisor):
     """Keeps so many workers running; SIGHUP replaces them one after the other.
 
     Args:
@@ -151,7 +146,7 @@ class Workers(_Supervisor):
         while True:
             missing = self._count - len(self._workers)
             await asyncio.gather(*(self._start() for _ in range(missing)))
-            await _first(self._renew.wait(), *(worker.ended for worker in self._workers))
+            await first(self._renew.wait(), *(worker.ended for worker in self._workers))
             if self._renew.is_set():
                 await self._renew_all()
                 continue
@@ -160,7 +155,7 @@ class Workers(_Supervisor):
             calm_at = now + backoff + _STABLE
             for worker in [worker for worker in self._workers if worker.ended.done()]:
                 self._workers.remove(worker)
-                log.error("worker %d %s; another follows in %g s", worker.process.pid, _how(worker), backoff)
+                log.error("worker %d %s; another follows in %g s", worker.process.pid, how_it_ended(worker), backoff)
             await asyncio.sleep(backoff)
 
     async def _renew_all(self) -> None:
@@ -175,49 +170,6 @@ class Workers(_Supervisor):
             worker.stop()
             await worker.ended
             self._workers.remove(worker)
-
-
-class Reloader(_Supervisor):
-    """Keeps one worker running, and replaces it when a Python or TOML file changes.
-
-    Args:
-        command: What starts a worker, but for where it listens.
-        fd: The descriptor of the listening socket.
-        ready: Told whenever a worker is up.
-        watched: Folders, with all that is in them, and files.
-    """
-
-    def __init__(self, command: Sequence[str], fd: int, ready: Ready, watched: Sequence[Path]) -> None:
-        super().__init__(command, fd, ready)
-        self._watched = watched
-
-    async def _supervise(self) -> None:
-        seen = await asyncio.to_thread(_times, self._watched)
-        while True:
-            change = asyncio.ensure_future(self._change(seen))
-            try:
-                self._ready(await self._start())
-                await _first(change, *(worker.ended for worker in self._workers))
-            except CannotStart:
-                pass  # it has said why
-            if not change.done():
-                log.error("the server has ended; a change of a file starts it anew")
-            seen = await change
-            for worker in self._workers:
-                worker.stop()
-                await asyncio.wait([worker.ended], timeout=_RELOAD_PATIENCE)
-                worker.stop()
-                await worker.ended
-            self._workers.clear()
-
-    async def _change(self, seen: dict[Path, int]) -> dict[Path, int]:
-        now = seen
-        while now == seen:
-            await asyncio.sleep(_LOOK)
-            now = await asyncio.to_thread(_times, self._watched)
-        changed = sorted(str(path) for path in now.keys() | seen.keys() if now.get(path) != seen.get(path))
-        log.info("changed: %s", ", ".join(changed))
-        return now
 
 
 def worker_command(arguments: Sequence[str]) -> list[str]:
@@ -243,7 +195,7 @@ async def _read(fd: int) -> bytes:
             transport.close()
 
 
-async def _first(*waits: asyncio.Future[Any] | Coroutine[Any, Any, Any]) -> None:
+async def first(*waits: asyncio.Future[Any] | Coroutine[Any, Any, Any]) -> None:
     """Return as soon as one is done; the futures given stay, the coroutines are cancelled."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
@@ -254,27 +206,7 @@ async def _first(*waits: asyncio.Future[Any] | Coroutine[Any, Any, Any]) -> None
                 task.cancel()
 
 
-def _how(worker: _Worker) -> str:
+def how_it_ended(worker: Worker) -> str:
+    """Return what has become of a worker, as the end of a sentence."""
     status = worker.ended.result()
     return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"has ended with status {status}"
-
-
-def _times(watched: Sequence[Path]) -> dict[Path, int]:
-    """Return when each file was changed."""
-    times = {}
-    for path in _files(watched):
-        try:
-            times[path] = path.stat().st_mtime_ns
-        except OSError:  # it has just gone
-            continue
-    return times
-
-
-def _files(watched: Sequence[Path]) -> Iterator[Path]:
-    for path in watched:
-        if path.is_dir():
-            for folder, folders, names in os.walk(path):
-                folders[:] = [name for name in folders if not name.startswith(".") and name not in _NOT_SOURCES]
-                yield from (Path(folder, name) for name in names if name.endswith(_SUFFIXES))
-        else:
-            yield path
