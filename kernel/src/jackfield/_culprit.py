@@ -133,12 +133,9 @@ class Culprits:
 
     def owner(self, file: str) -> str | None:
         """Return the plugin that a file of code is part of, if there is one."""
-        try:
-            return self._files[file]
-        except KeyError:
-            owner = next((plugin for folder, plugin in self._folders if file.startswith(folder)), None)
-            self._files[file] = owner
-            return owner
+        if file not in self._files:
+            self._files[file] = next((plugin for folder, plugin in self._folders if file.startswith(folder)), None)
+        return self._files[file]
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

@@ -50,8 +50,7 @@ class Dispatcher:
         closed: Why nobody is let in, where that is so.
 
     Attributes:
-        client: What functions see of a connection.
-        reporter: What writes the log of failures.
+        client, reporter: What is made for each connection, and what writes the log of failures.
         limits: The limits of the protocol.
         bounds: The limits of unpacking.
         inside: What functions call one another through.

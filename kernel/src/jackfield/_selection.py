@@ -31,11 +31,7 @@ def select(found: Sequence[Found], settings: PluginSettings, kernel_version: str
             plugin.state = State.DISABLED
         elif settings.policy == "listed" and not named(one.manifest, settings.enabled):
             plugin.refuse(
-                PluginError(
-                    "it is not on the list",
-                    kind=NOT_LISTED,
-                    hint=f"jackfield plugins enable {plugin.name}",
-                )
+                PluginError("it is not on the list", kind=NOT_LISTED, hint=f"jackfield plugins enable {plugin.name}")
             )
         elif one.fault is not None:
             plugin.refuse(PluginError(one.fault, kind="ManifestError"))
