@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 from jackfield._cli.dev import warn
 from jackfield._settings import ServerSettings
 from jackfield.client import connect
-from tests.cli.pseudo import terminal
+from tests.cli.pseudo import Terminal, terminal
 from tests.support.installed import disabled
 from tests.support.plugins import write_neighbour, write_plugin
 from tests.support.server import START_LIMIT, Server, serving
@@ -39,6 +39,8 @@ TEA = """
     def jackfield_services():
         return [service]
 """
+WRITES = {"PYTHONDONTWRITEBYTECODE": ""}
+"""The environment in which Python keeps what it has compiled, as it usually does."""
 
 
 class Project:
@@ -86,10 +88,13 @@ async def test_what_is_edited_or_installed_is_served(tmp_path: Path, project: Pr
     """At the same address, wherever the plugin's sources lie; whoever is connected is told to come back."""
     others = tmp_path / "others"
     others.mkdir()
-    with serving(tmp_path / "server", "--dev", config=disabled(), path=[*project.path, others]) as server:
+    with serving(tmp_path / "server", "--dev", config=disabled(), path=[*project.path, others], env=WRITES) as server:
         await will_say(server, "api.tea.kind", data="green")
         async with wire(server.url) as client:
+            modified = project.module.stat()
             project.write("black")
+            # Another change in the same second, by a second's clock.
+            os.utime(project.module, ns=(modified.st_atime_ns, modified.st_mtime_ns // 10**9 * 10**9))
             assert "draining" in str(await client.receive())
         await will_say(server, "api.tea.kind", data="black")
         assert f"changed: {project.module}\n" in server.log
@@ -151,30 +156,60 @@ async def test_a_server_that_cannot_start(tmp_path: Path, project: Project) -> N
         await until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
 
 
-async def test_a_debugger_has_the_terminal(tmp_path: Path, project: Project) -> None:
-    """`breakpoint()` in a plugin stops there; then what was edited is served, and Ctrl+C ends it."""
-    folder = tmp_path / "server"
+def stop_in_debugger(project: Project) -> None:
+    """Let the plugin stop in a debugger, with an answer that can be changed there."""
+    stops = "answer = 42\n    breakpoint()\n    return str(answer)"
+    text = project.module.read_text(encoding="utf-8")
+    project.module.write_text(text.replace("return 'green'", stops), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def shown(folder: Path, project: Project) -> Iterator[tuple[Terminal, str, str]]:
+    """Serve on a terminal; yields that, what it has said, and the address."""
     folder.mkdir()
     (folder / "jackfield.toml").write_text(disabled(), encoding="utf-8")
-    project.write("a breakpoint")
-    text = project.module.read_text(encoding="utf-8")
-    stops = text.replace("return 'a breakpoint'", "answer = 42\n    breakpoint()\n    return str(answer)")
-    project.module.write_text(stops, encoding="utf-8")
     path = os.pathsep.join(map(str, project.path))
-    with terminal(folder, "serve", "--dev", "--port", "0", PYTHONPATH=path) as shown:
-        said = await asyncio.to_thread(shown.until, r"ready +\S+http://127\.0\.0\.1:\d+")
+    with terminal(folder, "serve", "--dev", "--port", "0", PYTHONPATH=path) as screen:
+        said = screen.until(r"ready +\S+http://127\.0\.0\.1:\d+")
+        yield screen, said, re.findall(r"http://127\.0\.0\.1:\d+", said)[-1]
+
+
+async def test_a_debugger_has_the_terminal(tmp_path: Path, project: Project) -> None:
+    """`breakpoint()` in a plugin stops there; then what was edited is served, and Ctrl+C ends it."""
+    healthy = project.module.read_text(encoding="utf-8")
+    stop_in_debugger(project)
+    with shown(tmp_path / "server", project) as (screen, said, url):
         assert "development mode, not for production" in said
         assert "tea 1.0" in said
-        async with connect(re.findall(r"http://127\.0\.0\.1:\d+", said)[-1]) as client:
+        async with connect(url) as client:
             call = asyncio.ensure_future(client.call("api.tea.kind"))
-            await asyncio.to_thread(shown.until, r"\(Pdb\) ")
-            shown.press(b"answer = 6 * 7 * 10\ncontinue\n")
+            await asyncio.to_thread(screen.until, r"\(Pdb\) ")
+            screen.press(b"answer = 6 * 7 * 10\ncontinue\n")
             assert await call == "420"
-        project.module.write_text(text, encoding="utf-8")
-        again = await asyncio.to_thread(shown.until, r"ready .*again")
+        project.module.write_text(healthy, encoding="utf-8")
+        again = await asyncio.to_thread(screen.until, r"ready .*again")
         assert "tea 1.0" not in again  # it is as it was
-        shown.press(b"\x03")
-        assert await asyncio.to_thread(shown.ended) == 0
+        screen.press(b"\x03")
+        assert await asyncio.to_thread(screen.ended) == 0
+
+
+@pytest.mark.full
+async def test_a_debugger_does_not_keep_it(tmp_path: Path, project: Project) -> None:
+    """Pressed again, Ctrl+C ends it even there."""
+    stop_in_debugger(project)
+    with shown(tmp_path / "server", project) as (screen, _, url):
+        async with wire(url) as client:
+            await client.send('42["api.tea.kind"]')
+            await asyncio.to_thread(screen.until, r"\(Pdb\) ")
+
+            def ended() -> bool:
+                with contextlib.suppress(OSError):  # it has just ended
+                    screen.press(b"\x03")
+                return screen.process.poll() is not None
+
+            [worker] = psutil.Process(screen.process.pid).children()
+            await until(ended)
+    assert not worker.is_running()
 
 
 @pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("::1", False), ("localhost", False), ("::", True)])

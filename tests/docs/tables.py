@@ -165,7 +165,7 @@ def options(path: str, command: click.Command) -> str:
     rows = [
         f"| {_names(option, context)} | {option.help} |"
         for option in command.params
-        if isinstance(option, click.Option)
+        if isinstance(option, click.Option) and not option.hidden
     ]
     usage = " ".join(["jackfield", path, *command.collect_usage_pieces(context)])
     return "\n".join([f"`{usage}`", "", "| option | meaning |", "|---|---|", *rows])

@@ -139,7 +139,7 @@ def test_every_command_is_documented(path: str, command: click.Command) -> None:
     level = "##" if " " not in path else "###"
     written = section("command-line.md", f"{level} jackfield {path}")
     for parameter in command.params:
-        if isinstance(parameter, click.Option):
+        if isinstance(parameter, click.Option) and not parameter.hidden:
             for name in [*parameter.opts, *parameter.secondary_opts]:
                 assert re.search(rf"`{name}[ `]", written), f"{path}: {name}"
     assert re.search(rf"^\$ .*\bjackfield {path}\b", written, re.MULTILINE), f"{path} has no example"

@@ -24,4 +24,5 @@ sys.stdout.write(f"""\
   cd {folder.name}
   python -m pip install --editable . --group dev
   pytest
+  jackfield serve --dev
 """)

@@ -53,6 +53,11 @@ class Worker:
         if self.process.returncode is None:
             self.process.terminate()
 
+    def kill(self) -> None:
+        """End it without asking."""
+        if self.process.returncode is None:
+            self.process.kill()
+
 
 class Supervisor(ABC):
     """Runs workers until it is told to stop.
@@ -80,9 +85,12 @@ class Supervisor(ABC):
         supervising = asyncio.ensure_future(self._supervise())
 
         def stop() -> None:
-            supervising.cancel()
+            again = not supervising.cancel()
             for worker in self._workers:
-                worker.stop()
+                if again and self._attended:  # a debugger has it, and it hears nothing
+                    worker.kill()
+                else:
+                    worker.stop()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop)
@@ -168,7 +176,7 @@ class Workers(Supervisor):
                 log.error("a new worker could not start; the others go on as they were")  # noqa: TRY400 - it said why
                 return
             worker.stop()
-            await worker.ended
+            await asyncio.wait([worker.ended])  # which, unlike an await, is not cancelled with this
             self._workers.remove(worker)
 
 

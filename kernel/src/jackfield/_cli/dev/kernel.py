@@ -24,6 +24,7 @@ from jackfield._dispatch import Dispatcher
 from jackfield._errors import CallError, Code
 from jackfield._kernel import JackfieldKernel
 from jackfield._manifest import Found
+from jackfield._plugins import Served
 from jackfield._settings import Settings
 
 _LONGEST: Final = 500
@@ -117,8 +118,7 @@ class DevKernel(JackfieldKernel):
         audit_sleep()
         super().load()
         for plugin in self._plugins:
-            self._contracts |= {served.event: CheckedContract(served) for served in plugin.served}
-            plugin.served = tuple(replace(one, contract=self._contracts[one.event]) for one in plugin.served)
+            plugin.served = tuple(self._checked(served) for served in plugin.served)
 
     async def serve(self, ready: Callable[[], None], fd: int | None = None) -> None:
         """Serve, and watch what plugins do meanwhile; see `JackfieldKernel.serve`."""
@@ -138,7 +138,16 @@ class DevKernel(JackfieldKernel):
             frame: Where it is emitted.
         """
         seen = None if self._culprits is None else self._culprits.find(frame, None)
-        self._contracts[call.event].check_emitted(event, data, "?" if seen is None else f"{seen.file}:{seen.line}")
+        if call.event in self._contracts and seen is not None:
+            self._contracts[call.event].check_emitted(event, data, f"{seen.file}:{seen.line}")
+
+    def _checked(self, served: Served) -> Served:
+        try:
+            contract = self._contracts[served.event] = CheckedContract(served)
+        except Exception:  # a type that can be served can be developed
+            log.exception("nobody looks closely at what %s returns; this is a fault of jackfield", served.event)
+            return served
+        return replace(served, contract=contract)
 
     def _look_for_parent(self, parent: int) -> None:
         """End with the process that started this one, however that ends: nobody else would let go of the address."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import Sequence
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +16,14 @@ from jackfield._cli.supervise import CannotStart, Ready, Supervisor, first, how_
 
 _PATIENCE: Final = 1.0
 """Seconds that calls have to end when a file has changed; whoever has changed it waits, and streams may have no end."""
+_STUCK: Final = 10.0
+"""Seconds after which it is said that the server has not ended yet."""
 _LOOK: Final = 0.3
 """Seconds between two looks for what has changed."""
 _CALM: Final = 0.1
 """Seconds without a change after which all of it has come: editors and installers write several files."""
+_LONG: Final = 2.0
+"""Seconds of one look after which there is too much to look at."""
 _NAMED: Final = 3
 """Changed files that are named."""
 
@@ -43,7 +49,10 @@ class Reloader(Supervisor):
     async def _supervise(self) -> None:
         while True:
             watched = await asyncio.to_thread(roots, self._folder, self._file)
+            begun = time.monotonic()
             seen = await asyncio.to_thread(times, watched)
+            if (seconds := time.monotonic() - begun) > _LONG:
+                log.warning("a look for changes takes %.1f s: run it in the folder of your plugin alone", seconds)
             change = asyncio.ensure_future(_change(watched, seen))
             starting = asyncio.ensure_future(self._start())
             try:
@@ -55,11 +64,15 @@ class Reloader(Supervisor):
                 change.cancel()
                 starting.cancel()
             _tell(changed)
+            _forget_bytecode(changed)
             for worker in self._workers:
                 worker.stop()
                 await asyncio.wait([worker.ended], timeout=_PATIENCE)
                 worker.stop()
-                await worker.ended
+                _, stuck = await asyncio.wait([worker.ended], timeout=_STUCK)
+                if stuck:
+                    log.warning("the server does not end; if a debugger has it, continue, or press Ctrl+C twice")
+                await asyncio.wait([worker.ended])
             self._workers.clear()
 
     async def _follow(self, starting: asyncio.Future[dict[str, object]], change: asyncio.Future[list[Path]]) -> None:
@@ -84,6 +97,13 @@ async def _change(watched: Sequence[Path], seen: dict[Path, int]) -> list[Path]:
         await asyncio.sleep(_LOOK if now == seen else _CALM)
         before, now = now, await asyncio.to_thread(times, watched)
     return sorted(path for path in now.keys() | seen.keys() if now.get(path) != seen.get(path))
+
+
+def _forget_bytecode(changed: Sequence[Path]) -> None:
+    """Remove what Python has compiled: it takes a file of the same size and the same second for the same file."""
+    for path in changed:
+        if path.suffix == ".py":
+            Path(cache_from_source(path)).unlink(missing_ok=True)
 
 
 def _tell(changed: Sequence[Path]) -> None:

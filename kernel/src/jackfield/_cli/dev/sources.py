@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from jackfield._manifest import PLUGINS_GROUP
 
 _SUFFIXES: Final = (".py", ".toml")
-_NOT_SOURCES: Final = frozenset({"__pycache__", "node_modules"})
+_NOT_SOURCES: Final = frozenset({"__pycache__", "node_modules", "tests"})
 _VENV: Final = "pyvenv.cfg"
 _METADATA: Final = (".dist-info", ".egg-info")
 
@@ -65,7 +65,11 @@ def _installed() -> Iterator[Path]:
 
 def _of_plugins() -> Iterator[Path]:
     for distribution in distributions():
-        if any(one.group == PLUGINS_GROUP for one in distribution.entry_points):
+        try:
+            is_of_plugins = any(one.group == PLUGINS_GROUP for one in distribution.entry_points)
+        except (TypeError, ValueError):  # its metadata cannot be read; the server says so
+            continue
+        if is_of_plugins:
             yield from _sources(distribution)
 
 
