@@ -109,6 +109,8 @@ async def test_what_is_edited_or_installed_is_served(tmp_path: Path, project: Pr
         hint = f"for changes of entry points or dependencies to count: pip install --editable {project.folder}\n"
         assert hint in server.log
         assert server.stop() == 0
+        assert server.process.stdout is not None
+        assert {json.loads(line)["url"] for line in server.process.stdout} == {server.url}
 
 
 async def test_a_plugin_that_cannot_be_imported(tmp_path: Path, project: Project) -> None:

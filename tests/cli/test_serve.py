@@ -226,7 +226,7 @@ def _serve(folder: Path, fds: Sequence[int], *arguments: str) -> subprocess.Pope
     )
 
 
-@pytest.mark.parametrize("more", [(), ("--workers", "2")], ids=["alone", "workers"])
+@pytest.mark.parametrize("more", [(), ("--workers", "2"), ("--dev",)], ids=["alone", "workers", "dev"])
 async def test_a_socket_that_is_handed_over(tmp_path: Path, more: tuple[str, ...]) -> None:
     """`--fd` listens on it, whatever the settings say; with `--ready-fd` nothing is said on standard output."""
     reading, writing = os.pipe()

@@ -155,9 +155,9 @@ def show_error(error: CallError, event: str) -> None:
     click.echo(f"{click.style('✗', fg='red')} {click.style(error.code, bold=True)}  {line(event)}", err=True)
     faults = [[_place(fault), line(str(fault.get("message", "")))] for fault in error.details]
     message = clean(error.message).splitlines()
-    if faults:
-        # The faults say all but which item of a stream they are of.
-        message = [*_ITEM.findall(error.message), *columns(faults, gap=3)]
+    if faults and error.code == Code.INVALID_ARGUMENT:  # they say all but which item of a stream they are of
+        message = _ITEM.findall(error.message)
+    message += columns(faults, gap=3)
     for text in [*message, *columns(_extras(error), gap=3)]:
         click.echo(f"  {text}", err=True)
     if error.code == Code.INVALID_ARGUMENT and EVENT.fullmatch(event):

@@ -185,6 +185,7 @@ class _Announcement:
         self._settings = settings
         self._ready_fd = ready_fd
         self._as_json = as_json
+        self._said = False
         self._last: list[str] = []
 
     def __call__(self, said: dict[str, Any]) -> None:
@@ -194,12 +195,15 @@ class _Announcement:
             said: What the line of `--json` holds.
         """
         if self._ready_fd is not None:
+            if self._said:  # whoever waited has been told, and the descriptor is closed
+                return
             with open(self._ready_fd, "w", encoding="utf-8") as pipe:
                 pipe.write(f"{json.dumps(said)}\n")
         elif self._as_json:
             click.echo(json.dumps(said))
         else:
             self._write(said)
+        self._said = True
         sys.stdout.flush()
         if self._ready_fd is None:  # a worker speaks to who started it
             notify(f"READY=1\nSTATUS={said['url']}")

@@ -52,8 +52,8 @@ class DevReporter(Reporter):
         extra = {"error_id": error_id, "call": call}
         details = error.details if isinstance(error, Misfit) else []
         if isinstance(error, Misfit):
-            said = str(error)
-            log.error("%s (error_id %s)", said, error_id, extra=extra)
+            said = error.told
+            log.error("%s (error_id %s)", error, error_id, extra=extra)
         else:
             text = " ".join(str(error).split())[:_LONGEST]
             said = f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -33,13 +33,20 @@ class Misfit(EncodeError):
     """A result that cannot be sent, for it is not what its function promises.
 
     Args:
-        text: What does not fit, and where the function is.
-        details: One entry a fault, if pydantic knows of any.
+        text: Which function it is of, and where that is.
+        what: What does not fit.
+        details: The same as one entry a fault, if pydantic knows of any.
     """
 
-    def __init__(self, text: str, details: list[Detail]) -> None:
+    def __init__(self, text: str, what: str, details: list[Detail]) -> None:
+        self.text = text
         self.details = details
-        super().__init__(text)
+        super().__init__(f"{text}: {what}")
+
+    @property
+    def told(self) -> str:
+        """What the caller is told, to whom the details go too."""
+        return f"{self.text}, see details." if self.details else str(self)
 
 
 class CheckedContract(Contract):
@@ -60,7 +67,8 @@ class CheckedContract(Contract):
             event: (validator(_looking_inside(schema)), serializer(schema))
             for event, schema in zip(served.function.emits, emitted, strict=True)
         }
-        self._name = "an item" if self.kind in (Kind.SERVER, Kind.BOTH) else "the result"
+        name = "an item" if self.kind in (Kind.SERVER, Kind.BOTH) else "the result"
+        self._sentence = f"{self._event}: {name} does not fit what {self._where} promises"
         self.glance = lambda result: None
 
     def dump(self, result: object, wide: bool = False) -> Json:
@@ -74,11 +82,11 @@ class CheckedContract(Contract):
         except EncodeError as error:
             faults = _faults(self._again, result)
             what = _written(faults) if faults else str(error).partition(": ")[2] or str(error)
-            raise Misfit(self._sentence(what), [_detail(fault) for fault in faults]) from error
+            raise Misfit(self._sentence, what, [_detail(fault) for fault in faults]) from error
         faults = _faults(self._again, result)
         if faults and self._is_news(faults):
             consequence = "it is sent all the same, for only a look into its models shows it"
-            log.warning("%s; %s", self._sentence(_written(faults)), consequence)
+            log.warning("%s: %s; %s", self._sentence, _written(faults), consequence)
         return sent
 
     def check_emitted(self, event: str, data: object, place: str) -> None:
@@ -117,9 +125,6 @@ class CheckedContract(Contract):
             return False
         self._told.add(key)
         return True
-
-    def _sentence(self, what: str) -> str:
-        return f"{self._event}: {self._name} does not fit what {self._where} promises: {what}"
 
 
 def _looking_inside(schema: Any) -> Any:
