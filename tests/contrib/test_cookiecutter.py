@@ -238,13 +238,14 @@ def test_the_rules_are_those_of_the_kernel() -> None:
 
 
 def test_it_says_how_to_go_on(shell: Shell, tmp_path: Path) -> None:
-    """A name is enough, and the next three commands are told."""
+    """A name is enough, and the next four commands are told."""
     result = shell("new", "tide_pool", "--no-input", "--output-dir", "here")
     assert (result.status, result.err) == (0, "")
     assert result.out.splitlines()[1:] == [
         "  cd jackfield-tide-pool",
         "  python -m pip install --editable . --group dev",
         "  pytest",
+        "  jackfield serve --dev",
     ]
     project = tmp_path / "here/jackfield-tide-pool"
     assert files(tmp_path / "here") == {f"{project.name}/{path}" for path in Choice().paths("jackfield_tide_pool")}
