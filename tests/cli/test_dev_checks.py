@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,7 @@ FAULTY = """
 
     @service.function
     async def untyped(call: Call) -> Value:
-        return float("nan")
+        return 2**70
 
     @service.function(emits={"moved": Size})
     async def emits(call: Call, data: list[Any]) -> None:
@@ -391,11 +392,15 @@ async def test_an_item_that_does_not_fit(author: Author) -> None:
     assert error["details"][0]["type"] == "int_parsing"
 
 
-async def test_a_result_that_json_does_not_have(author: Author) -> None:
-    """It is no fault of its type, and told likewise."""
+async def test_a_result_that_cannot_be_sent(author: Author) -> None:
+    """It is no fault of its type, and told likewise; what only its encoding lacks is told with the function's place."""
     error = (await author.call("untyped"))["error"]
     assert error["code"] == "internal"
     assert error["message"].startswith("api.faulty.untyped: the result does not fit what untyped (")
+    assert error["message"].endswith("send it as a string.")
+    async with connected(author.server.url, "websocket") as client:
+        error = (await client.call("api.faulty.untyped", accept="msgpack"))["error"]
+    assert re.fullmatch(rf"EncodeError: .+ \(untyped \({re.escape(str(author.file))}:\d+\)\)", error["message"])
 
 
 @pytest.mark.parametrize("data", ["", "fitting"])

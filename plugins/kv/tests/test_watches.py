@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import aclosing
+from contextvars import ContextVar
 
 import pytest
 
@@ -278,3 +279,21 @@ async def test_one_reads_for_all(store, watching, monkeypatch):
         await until(lambda: len(read) >= 3)
         assert await take(one, 3) == await take(two, 3)
     assert read == [1, 2, 3]
+
+
+async def test_what_is_read_for_all_is_part_of_no_call(store, monkeypatch):
+    """The log would name the call of whoever watched first, and so would its traces, as long as anybody watches."""
+    call = ContextVar("call", default="none")
+    seen = []
+    revision = store.revision
+
+    async def asked():
+        seen.append(call.get())
+        return await revision()
+
+    monkeypatch.setattr(store, "revision", asked)
+    call.set("the first watch")
+    follows = tail.Tail(store)
+    await until(lambda: seen)
+    await follows.close()
+    assert seen == ["none"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from typing import Final
 
 from jackfield_kv.store import Change, Store
@@ -32,7 +33,8 @@ class Tail:
         self._floor = self._head = -1
         self._news = asyncio.Event()
         self._failure: Exception | None = None
-        self._task = asyncio.create_task(self._run(), name="kv-tail")
+        # In a context of its own: it is for all who watch, and no part of the call that was the first.
+        self._task = asyncio.create_task(self._run(), name="kv-tail", context=Context())
 
     @property
     def failed(self) -> bool:

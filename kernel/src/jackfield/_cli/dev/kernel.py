@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import FrameType
 from typing import Any, Final
@@ -40,11 +40,13 @@ class DevReporter(Reporter):
 
     Attributes:
         owner: Returns the plugin that a file of code is part of, if there is one.
+        functions: Where each function is, by its event.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.owner: Callable[[str], str | None] = lambda file: None
+        self.functions: Mapping[str, str] = {}
 
     def internal(self, error: BaseException, what: str, call: Call | None = None) -> CallError:
         """Log an exception, with the line of the plugin's code that it came through, and return what callers see."""
@@ -57,15 +59,17 @@ class DevReporter(Reporter):
         else:
             text = " ".join(str(error).split())[:_LONGEST]
             said = f"{type(error).__name__}: {text}" if text else type(error).__name__
-            said += f" ({self._place(error)})"
+            said += f" ({self._place(error, call)})"
             log.error("%s failed: %s (error_id %s)", what, said, error_id, exc_info=error, extra=extra)
         if call is None or call.client is None or not call.client.local:
             said, details = f"Something went wrong in the server (error {error_id}).", []
         return CallError(Code.INTERNAL, said, details=details, error_id=error_id)
 
-    def _place(self, error: BaseException) -> str:
+    def _place(self, error: BaseException, call: Call | None) -> str:
         frames = traceback.extract_tb(error.__traceback__)
         theirs = [frame for frame in frames if self.owner(frame.filename) is not None]
+        if not theirs and call is not None and call.event in self.functions:
+            return self.functions[call.event]
         innermost = (theirs or frames)[-1:]
         return "".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in innermost) or "nowhere"
 
@@ -93,6 +97,10 @@ class DevDispatcher(Dispatcher):
         super().__init__(*arguments, **options)
         if isinstance(self._reporter, DevReporter):
             self._reporter.owner = self.culprits.owner
+            contracts = {event: entry.served.contract for event, entry in self._registry.table.items()}
+            self._reporter.functions = {
+                event: contract.where for event, contract in contracts.items() if isinstance(contract, CheckedContract)
+            }
 
 
 class DevKernel(JackfieldKernel):

@@ -54,12 +54,16 @@ class CheckedContract(Contract):
 
     Args:
         served: The function.
+
+    Attributes:
+        where: The function's name, its file and its line.
     """
 
     def __init__(self, served: Served) -> None:
         self._results: list[CoreSchema] = []
         self._told: set[object] = set()
         super().__init__(served.function.handler, served.function.emits)
+        self.where = self._where
         self._event = served.event
         result, *emitted = self._results
         self._again = validator(_looking_inside(result))
@@ -81,7 +85,7 @@ class CheckedContract(Contract):
             sent = super().dump(result, wide)
         except EncodeError as error:
             faults = _faults(self._again, result)
-            what = _written(faults) if faults else str(error).partition(": ")[2] or str(error)
+            what = _written(faults) if faults else str(error)
             raise Misfit(self._sentence, what, [_detail(fault) for fault in faults]) from error
         faults = _faults(self._again, result)
         if faults and self._is_news(faults):
