@@ -26,7 +26,7 @@ Format = Literal["contract", "jsonschema", "asyncapi"]
     help="What to write: the contract that `jackfield diff` reads, JSON Schema 2020-12, or AsyncAPI 3.1.",
 )
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write it to.")
-@click.option("--load", is_flag=True, help="Load plugins even where their distributions carry their reading.")
+@click.option("--load", is_flag=True, help="Load plugins even where their distributions carry their contracts.")
 @identity_options
 def command(sources: tuple[str, ...], form: Format, target: Target, *, output: Path | None, load: bool) -> None:
     """Write the contract of plugins: their functions, with what each takes, gives, emits and requires.
