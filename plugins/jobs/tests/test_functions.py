@@ -14,6 +14,9 @@ from jackfield.testing import Client
 from plugins.jobs.tests.work import done, ended, state, states, submitted
 from tests.support.waiting import LIMIT, until
 
+IN_A_FILE = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+"""For tests of what the store has no part in."""
+
 
 @pytest.fixture(name="client")
 async def _client(serve_jobs):
@@ -56,12 +59,14 @@ async def test_a_watch_tells_how_it_goes(client):
     assert again == found[-1:]
 
 
+@IN_A_FILE
 async def test_data_and_results_are_any_json_with_buffers(client):
     """As in a call."""
     assert (await done(client, "bytes_of", 3))["result"] == b"\0\0\0"
     assert (await done(client, "hold", "x", timeout=0.01))["error"]["code"] == "deadline_exceeded"
 
 
+@IN_A_FILE
 @pytest.mark.parametrize(
     ("function", "data", "code", "message"),
     [
@@ -96,6 +101,7 @@ async def test_what_is_wrong_is_said(client, function, data, code, message):
     assert (error.code, error.message[: len(message)]) == (code, message)
 
 
+@IN_A_FILE
 @pytest.mark.parametrize(
     ("function", "data", "path"),
     [
@@ -213,6 +219,7 @@ async def test_many_watch_one_job(serve_jobs, work):
         assert rest[-1]["state"] == "succeeded"
 
 
+@IN_A_FILE
 async def test_a_server_has_so_many_watches(serve_jobs, work):
     """The next one is told so; one that ends makes room."""
     async with serve_jobs(max_watches=2) as kernel:

@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 
 from jackfield import CallError, Principal
+from jackfield_jobs import plugin
 from plugins.jobs.tests.work import done, ended, eventually, state, submitted
 from tests.support.waiting import until
 
 IN_A_FILE = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
-"""For tests that move the time, by which a connection to Redis would be gone."""
+"""For tests of what the store has no part in; and those that move the time, by which connections would be gone."""
 SCOPE = "jobs:run"
 ANN = Principal("ann", scopes=frozenset({SCOPE, "secret"}))
 BOB = Principal("bob", scopes=frozenset({SCOPE}))
 ROOT = Principal("root", scopes=frozenset({SCOPE, "jobs:admin"}))
 
 
+@IN_A_FILE
 @pytest.mark.parametrize(
     ("data", "attempts", "outcome"),
     [
@@ -38,6 +40,7 @@ async def test_what_can_succeed_later_is_tried_again(serve_jobs, work, data, att
         assert work.calls["fail"] == found["attempt"]
 
 
+@IN_A_FILE
 async def test_a_failure_is_told_as_to_a_caller(serve_jobs, caplog):
     """With the id under which the log has it; and so is a result that is too large."""
     async with serve_jobs(max_result=1000) as kernel:
@@ -51,6 +54,7 @@ async def test_a_failure_is_told_as_to_a_caller(serve_jobs, caplog):
         assert found["error"]["message"] == "The result has 2,003 bytes, and may have 1,000 (plugins.jobs.max_result)."
 
 
+@IN_A_FILE
 async def test_an_attempt_has_so_much_time(serve_jobs, work):
     """That of the settings, if not less; its function is stopped."""
     async with serve_jobs(timeout=0.05) as kernel:
@@ -112,6 +116,27 @@ async def test_a_job_can_wait(serve_jobs, work):
         assert (await ended(client, job))["state"] == "succeeded"
 
 
+async def test_a_server_that_was_silent_stops_what_it_has_lost(serve_jobs, work, monkeypatch):
+    """Another one has queued it again, and one of the two runs it anew; that is how it ends, once."""
+    async with serve_jobs(lease=0.6) as one:
+        client = await one.connect()
+        job = await submitted(client, "hold", attempts=50)
+        await until(lambda: work.now)
+
+        async def silent(*_: object) -> int:
+            """Say nothing."""
+            return 0
+
+        for name in ("beat", "sweep"):
+            monkeypatch.setattr(plugin._opened[one.kernel]._store, name, silent)
+        async with serve_jobs(lease=0.6):
+            await until(lambda: work.calls["hold"] > 1 and work.ended)
+            work.go.set()
+            found = await ended(client, job)
+        assert (found["state"], found["attempt"]) == ("succeeded", work.calls["hold"])
+        await until(lambda: len(work.ended) == work.calls["hold"])
+
+
 async def test_a_job_is_its_submitters(serve_jobs):
     """To others it is not there; an administrator sees all."""
     async with serve_jobs(authenticated=True) as kernel:
@@ -139,6 +164,7 @@ async def test_a_job_is_its_submitters(serve_jobs):
             await submitted(nobody, "who")
 
 
+@IN_A_FILE
 async def test_a_job_has_the_rights_of_its_submitter(serve_jobs):
     """When it is submitted, and when it runs, with what the operator says then."""
     async with serve_jobs(authenticated=True, running=0) as kernel:
@@ -155,6 +181,7 @@ async def test_a_job_has_the_rights_of_its_submitter(serve_jobs):
         assert (await ended(ann, other))["result"] == ["ann", [SCOPE, "secret"]]
 
 
+@IN_A_FILE
 async def test_nobodys_job_has_no_rights_once_callers_have_them(serve_jobs, work):
     """It was submitted before anybody had to say who they are."""
     async with serve_jobs(running=0) as kernel:
@@ -164,6 +191,7 @@ async def test_nobodys_job_has_no_rights_once_callers_have_them(serve_jobs, work
         assert (found["owner"], found["state"], found["error"]["code"]) == (None, "failed", "unauthenticated")
 
 
+@IN_A_FILE
 async def test_a_plugin_that_is_gone_ends_its_jobs(serve_jobs, work):
     """They are told what a caller would be; so are those of functions that may be no jobs any more."""
     async with serve_jobs(running=0) as kernel:
@@ -211,6 +239,7 @@ async def test_a_plugin_out_of_service_lets_jobs_wait(serve_jobs, work):
         assert (found["state"], found["attempt"], found["result"]) == ("succeeded", 1, 2)
 
 
+@IN_A_FILE
 async def test_jobs_are_bounded(serve_jobs, work):
     """Those of one principal, and all of them."""
     async with serve_jobs(authenticated=True, running=1, max_open=5, max_open_per_principal=3) as kernel:

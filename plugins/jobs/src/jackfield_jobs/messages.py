@@ -61,8 +61,8 @@ class ListRequest(_Request):
 class Progress(BaseModel):
     """How far a job is, as its function tells."""
 
-    done: float = Field(description="How much is done, in the function's own unit.")
-    total: float | None = Field(None, description="How much there is to be done, if that is known.")
+    done: int | float = Field(description="How much is done, in the function's own unit.")
+    total: int | float | None = Field(None, description="How much there is to be done, if that is known.")
     message: str | None = Field(None, description="What is being done, for a person.")
 
 

@@ -32,7 +32,7 @@ _FIRST: Final = 1.0
 _LONGEST: Final = 300.0
 """Seconds before an attempt, at the most, if the function does not ask for more."""
 
-_Why: TypeAlias = Literal["unwanted", "lost", "closing"]
+Why: TypeAlias = Literal["unwanted", "lost", "closing"]
 """Why a job is stopped."""
 
 
@@ -53,20 +53,21 @@ class Runner:
         self._free = asyncio.Semaphore(settings.running)
         self._work = asyncio.Event()
         self._doubt = asyncio.Event()
-        self._running: dict[str, _Run] = {}
+        self._running: set[_Run] = set()
         self._taking = asyncio.create_task(self._take(), name="jobs-take")
         self._beating = asyncio.create_task(self._beat(), name="jobs-beat")
 
     def tell(self, job_id: str | None) -> None:
         """Take note that a job has changed; with None, that any may have."""
         self._work.set()
-        if job_id is None or job_id in self._running:
+        if job_id is None or job_id in self._ids():
             self._doubt.set()
 
-    def stop(self, job_id: str) -> None:
-        """Cancel a job, if it runs here."""
-        if job_id in self._running:
-            self._running[job_id].stop("unwanted")
+    def stop(self, job_id: str, why: Why = "unwanted") -> None:
+        """Stop a job, if it runs here."""
+        for run in self._running:
+            if run.job.id == job_id:
+                run.stop(why)
 
     async def close(self) -> None:
         """Take no more, and put back what still runs."""
@@ -74,10 +75,10 @@ class Runner:
         self._work.set()
         self._free.release()
         await asyncio.wait([self._taking])
-        for run in self._running.values():
+        for run in self._running:
             run.stop("closing")
         while self._running:
-            await asyncio.wait([run.task for run in self._running.values()])
+            await asyncio.wait([run.task for run in self._running])
         self._beating.cancel()
         await asyncio.wait([self._beating])
 
@@ -97,7 +98,8 @@ class Runner:
                 log.exception("jobs cannot be taken")
                 wait = _PAUSE
             if job is not None:
-                self._running[job.id] = _Run(job, self._store, self._run, self._ended)
+                self.stop(job.id, "lost")  # it was lost by this very server, which is here again
+                self._running.add(_Run(job, self._store, self._run, self._ended))
                 continue
             self._free.release()
             with suppress(TimeoutError):
@@ -113,8 +115,11 @@ class Runner:
         return not self._closing
 
     def _ended(self, run: _Run) -> None:
-        del self._running[run.job.id]
+        self._running.discard(run)
         self._free.release()
+
+    def _ids(self) -> set[str]:
+        return {run.job.id for run in self._running}
 
     async def _beat(self) -> None:
         """Say that this server is there, and stop what it is not to run any longer."""
@@ -125,17 +130,16 @@ class Runner:
             try:
                 if loop.time() >= due:
                     due = loop.time() + self._settings.lease / 3
-                    await self._store.beat(list(self._running))
+                    await self._store.beat(self._ids())
                     if lost := await self._store.sweep():
                         log.warning(
                             "%d jobs ran at a server that is silent: they are queued again, or have failed", lost
                         )
-                ending = await self._store.look(list(self._running))
+                ending = await self._store.look(self._ids())
                 for job_id in ending.unwanted:
                     self.stop(job_id)
                 for job_id in ending.lost:
-                    if job_id in self._running:
-                        self._running[job_id].stop("lost")
+                    self.stop(job_id, "lost")
             except Away:
                 pass  # the log has it
             except Exception:
@@ -240,7 +244,7 @@ class _Run:
         self, job: Job, store: Store, work: Callable[[_Run], Awaitable[None]], ended: Callable[[_Run], None]
     ) -> None:
         self.job = job
-        self.why: _Why | None = None
+        self.why: Why | None = None
         self.progress: Told | None = None
         self._store = store
         self._noted: Told | None = None
@@ -248,7 +252,7 @@ class _Run:
         self._begun = False
         self.task = asyncio.create_task(self._do(work, ended), name=f"jobs-run:{job.function}")
 
-    def stop(self, why: _Why) -> None:
+    def stop(self, why: Why) -> None:
         """Cancel the call; a second time nothing happens, as that would interrupt the cleaning up."""
         if self.why is None:
             self.why = why

@@ -203,6 +203,7 @@ class Tables:
 
     def sweep(self) -> int:
         """Give up what is lost, and return how many jobs that were; forget what is old."""
+        self.beat()  # who sweeps is there, however long it had to wait for that
         silent = now() - int(self._settings.lease * 1000)
         self._execute("DELETE FROM runners WHERE seen < ?", (silent,))
         lost = self._execute(
