@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from jackfield import CallError, Principal
 from jackfield_jobs import plugin
+from jackfield_jobs.faults import Away
 from plugins.jobs.tests.work import done, ended, eventually, state, submitted
 from tests.support.waiting import until
 
@@ -135,6 +137,27 @@ async def test_a_server_that_was_silent_stops_what_it_has_lost(serve_jobs, work,
             found = await ended(client, job)
         assert (found["state"], found["attempt"]) == ("succeeded", work.calls["hold"])
         await until(lambda: len(work.ended) == work.calls["hold"])
+
+
+async def test_a_call_that_is_over_is_not_canceled(serve_jobs, work, monkeypatch):
+    """Its result could not be kept yet, and it will be."""
+    async with serve_jobs() as kernel:
+        client = await kernel.connect()
+        store = plugin._opened[kernel.kernel]._store
+        finish, there = store.finish, asyncio.Event()
+
+        async def late(*arguments: Any) -> None:
+            if not there.is_set():
+                raise Away("not now")
+            await finish(*arguments)
+
+        monkeypatch.setattr(store, "finish", late)
+        job = await submitted(client, "add", {"a": 1})
+        await until(lambda: work.calls["add"])
+        canceled: Any = await client.call("api.jobs.cancel", {"id": job})
+        assert canceled["state"] == "running"
+        there.set()
+        assert (await ended(client, job))["result"] == 2
 
 
 async def test_a_job_is_its_submitters(serve_jobs):

@@ -160,6 +160,7 @@ class Runner:
         except Exception:
             log.exception("the job %s failed in a way that is no function's", run.job.id)
             outcome = Outcome("failed", error={"code": Code.INTERNAL.value, "message": "The job could not be run."})
+        run.over = True
         if outcome is None:
             return
         if isinstance(outcome, Outcome):
@@ -236,6 +237,7 @@ class _Run:
 
     Attributes:
         why: Why it is stopped, if it is.
+        over: Whether the call is over, and there is nothing more to be stopped.
         progress: How far it is.
         task: What does it.
     """
@@ -245,6 +247,7 @@ class _Run:
     ) -> None:
         self.job = job
         self.why: Why | None = None
+        self.over = False
         self.progress: Told | None = None
         self._store = store
         self._noted: Told | None = None
@@ -254,7 +257,7 @@ class _Run:
 
     def stop(self, why: Why) -> None:
         """Cancel the call; a second time nothing happens, as that would interrupt the cleaning up."""
-        if self.why is None:
+        if self.why is None and not self.over:
             self.why = why
             if self._begun:  # what is cancelled before its first step has none, and nobody would end the job
                 self.task.cancel()
