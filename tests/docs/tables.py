@@ -35,6 +35,7 @@ from jackfield._settings import (
     Settings,
     WatchdogSettings,
 )
+from jackfield_channels.settings import Rule as ChannelRule
 from jackfield_ratelimit.settings import Rule
 from tests.docs.api import DOORS, reference, summary
 
@@ -213,6 +214,7 @@ TABLES: Final[dict[str, Callable[[], str]]] = {
     "log_keys": partial(table, LogSettings),
     **{f"{name}_keys": partial(table, model) for name, model in plugin_settings().items()},
     **{f"{name}_functions": partial(functions, served) for name, served in plugin_functions().items()},
+    "channels_rules": partial(table, ChannelRule),
     "ratelimit_rules": partial(table, Rule),
     **{
         f"options_{path.replace(' ', '_')}": partial(options, path, command)

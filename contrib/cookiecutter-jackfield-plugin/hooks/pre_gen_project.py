@@ -13,6 +13,7 @@ from importlib.metadata import distributions
 from typing import Any
 
 OURS = {
+    "channels": ["api.channels"],
     "demo": ["api.services.test"],
     "files": ["api.files"],
     "jobs": ["api.jobs"],

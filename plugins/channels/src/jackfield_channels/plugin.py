@@ -1,0 +1,67 @@
+"""What the kernel asks the plugin for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jackfield import Call, Client, Json, Kernel, Position, Service, hookimpl
+from jackfield_channels.handlers import make_service
+from jackfield_channels.hub import Hub
+from jackfield_channels.settings import ChannelsSettings
+
+_opened: Final[dict[Kernel, Hub]] = {}
+"""What is open, by the kernel that serves it: a process may run several."""
+
+
+@hookimpl
+def jackfield_settings() -> type[ChannelsSettings]:
+    """Return the model of `[plugins.channels]`."""
+    return ChannelsSettings
+
+
+@hookimpl
+def jackfield_services(settings: ChannelsSettings) -> list[Service]:
+    """Return the one service."""
+    return [make_service(_opened_for, settings.max_member)]
+
+
+@hookimpl
+async def jackfield_startup(kernel: Kernel, settings: ChannelsSettings) -> None:
+    """Open the store, so that a server that cannot use its file says so at its start."""
+    hub = Hub(kernel, settings)
+    await hub.open()
+    _opened[kernel] = hub
+
+
+@hookimpl
+async def jackfield_shutdown(kernel: Kernel) -> None:
+    """Close it."""
+    await _opened.pop(kernel).close()
+
+
+@hookimpl
+async def jackfield_publish(kernel: Kernel, channel: str, data: Json, id: str | None) -> Position:
+    """Publish to a channel."""
+    return await _opened[kernel].publish(channel, data, id)
+
+
+@hookimpl
+async def jackfield_disconnect(client: Client) -> None:
+    """End the subscriptions of a client that has gone."""
+    for hub in _opened.values():  # a client is one kernel's, and the others have none of it
+        hub.left(client.id)
+
+
+@hookimpl
+async def jackfield_health(kernel: Kernel) -> None:
+    """Tell whether the store can be used.
+
+    Raises:
+        RuntimeError: It cannot.
+    """
+    if (trouble := _opened[kernel].trouble()) is not None:
+        raise RuntimeError(f"the store cannot be used: {trouble}")
+
+
+def _opened_for(call: Call) -> Hub:
+    return _opened[call.kernel]
