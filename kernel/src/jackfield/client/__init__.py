@@ -15,6 +15,7 @@ from jackfield.client._client import Client, Stream
 from jackfield.client._connect import connect
 from jackfield.client._errors import ConnectError, ConnectionLost
 from jackfield.client._exchange import Progress
+from jackfield.client._subscription import Publication, Subscription
 from jackfield.client._upload import Items
 
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "Handler",
     "Items",
     "Progress",
+    "Publication",
     "Stream",
+    "Subscription",
     "connect",
 ]
 

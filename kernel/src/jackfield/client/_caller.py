@@ -24,6 +24,8 @@ from jackfield.client._upload import Items, Upload
 from jackfield.client._values import carried, check_seconds, encoded
 
 Handler: TypeAlias = Callable[..., Any]
+Follower: TypeAlias = Callable[[str, Mapping[str, Any]], None]
+"""Takes the events of one channel: the name, and the argument."""
 
 PATIENCE: Final = 5.0
 """Seconds beyond the deadline in which the server may still say that it has passed."""
@@ -32,6 +34,7 @@ WAIT_LIMIT: Final = 30.0
 _FIRST_DELAY: Final = 0.5
 _LAST_DELAY: Final = 8.0
 """Seconds between attempts to come back, give or take half of it, so that not all clients come at once."""
+CHANNEL_EVENTS: Final = ("channel", "missed")
 _REFRESH: Final = "api.auth.refresh"
 _USED: Final = (0.6, 0.8)
 """Which part of a token's time has gone by when it is refreshed."""
@@ -114,6 +117,7 @@ class Caller:
         self._connect = connect
         self._ids = itertools.count(1)
         self._handlers: dict[str, Handler] = {}
+        self._followers: dict[str, Follower] = {}
         for event, handler in handlers.items():
             self.on(event, handler)
         self._link: Link | None = None
@@ -131,6 +135,11 @@ class Caller:
     def connected(self) -> bool:
         """Whether there is a connection right now."""
         return self._link is not None and not self._link.lost.done()
+
+    @property
+    def over(self) -> CallError | None:
+        """Why there will be no connection any more, if that is so."""
+        return self._over
 
     async def open(self) -> None:
         """Connect.
@@ -163,13 +172,35 @@ class Caller:
         token = await fresh(self._place.token, self._place.limit)
         if token is None:
             raise CallError(Code.FAILED_PRECONDITION, "There is no token to be shown: connect with token=….")
-        exchange = await self.begin(Request(event=_REFRESH, data={"token": token}, timeout=self._place.limit))
+        return token, await self.call(Request(event=_REFRESH, data={"token": token}, timeout=self._place.limit))
+
+    async def call(self, request: Request) -> Any:
+        """Make a call of a function that has one result, and return that.
+
+        Raises:
+            CallError: As `Client.call` raises it.
+        """
+        exchange = await self.begin(request)
         try:
             await exchange.opened()
-            return token, await exchange.outcome()
+            return await exchange.outcome()
         finally:
             exchange.cancel()
             await exchange.settled()
+
+    def follow(self, channel: str, follower: Follower) -> None:
+        """Let one be told of a channel's events, in the place of the handlers.
+
+        Raises:
+            ValueError: Another one is.
+        """
+        if channel in self._followers:
+            raise ValueError(f"this client is subscribed to {channel!r} already")
+        self._followers[channel] = follower
+
+    def unfollow(self, channel: str) -> None:
+        """Let nobody be told of a channel's events but the handlers."""
+        del self._followers[channel]
 
     def on(self, event: str, handler: Handler) -> None:
         """Let `handler` be told of an event, or, with `*`, of those that have no handler."""
@@ -282,6 +313,11 @@ class Caller:
                 _log.warning("the token could not be refreshed: %s", error)
 
     async def _hear(self, event: str, argument: Any) -> Any:
+        if event in CHANNEL_EVENTS and isinstance(argument, Mapping):
+            follower = self._followers.get(argument.get("channel", ""))
+            if follower is not None:
+                follower(event, argument)
+                return None
         handler = self._handlers.get(event)
         arguments: tuple[Any, ...] = (argument,)
         if handler is None:

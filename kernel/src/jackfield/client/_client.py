@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 from jackfield._contract import Kind
 from jackfield._errors import CallError, Code
+from jackfield._host import Position
 from jackfield.client._caller import Caller, Handler, Request
 from jackfield.client._exchange import DEFAULT_CREDIT, Exchange, Progress
+from jackfield.client._subscription import Subscription
 from jackfield.client._upload import Items
 
 H = TypeVar("H", bound=Handler)
@@ -144,6 +146,27 @@ class Client:
         """
         said: dict[str, Any] = (await self._caller.refresh())[1]
         return said
+
+    def subscribe(self, channel: str, *, since: Position | None = None, data: object = None) -> Subscription:
+        """Subscribe to a channel of jackfield-channels while a block runs, and iterate over what is published to it.
+
+        Args:
+            channel: Its name; no pattern.
+            since: Up to where everything is known: the `position` of an earlier subscription.
+            data: What others see of this client, where the channel has presence.
+
+        Returns:
+            What is entered, which raises `CallError` as the server answers, and is iterated over in the block.
+
+        Raises:
+            ValueError: It is a pattern, which has no position; entering it: the client is subscribed to it already.
+
+        Example:
+            async with client.subscribe("orders.7") as publications:
+                async for publication in publications:
+                    print(publication.data)
+        """
+        return Subscription(self._caller, channel, since, data)
 
     def on(self, event: str, handler: H) -> H:
         """Call `handler` with the argument of each event of this name that the server emits.

@@ -102,6 +102,8 @@ class SqliteStore:
 
     async def sweep(self) -> None:
         """Let go of what is too old; where the file could not be used, this finds out whether it can be again."""
+        if self._trouble is not None:
+            await self._run(Tables.prove)
         await self._run(Tables.sweep)
 
     async def _write(self) -> None:
@@ -119,10 +121,16 @@ class SqliteStore:
                     one.result.set_exception(outcome)
                     continue
                 position, new = outcome
-                if new:
-                    self._told(Publication(one.order.channel, position, one.order.data))
                 one.result.set_result(position)
+                if new:
+                    self._tell(Publication(one.order.channel, position, one.order.data))
         self._writing = None
+
+    def _tell(self, publication: Publication) -> None:
+        try:
+            self._told(publication)
+        except Exception:  # what is stored stays stored, and the next one is to be told
+            log.exception("subscribers could not be told of a publication")
 
     async def _run(self, job: Callable[[Tables], T]) -> T:
         """Return what a job returns, as soon as that is on the disk."""
