@@ -46,41 +46,48 @@ def free_port() -> int:
 
 
 class Crowd:
-    """Publishers who try until they are told that it is done, and followers who come back, of one channel.
+    """Publishers, and followers who come back, of one channel.
 
     Args:
         url: The server's.
         channel: The channel.
+        again: Whether publishers try until they are told that it is done. A server that has forgotten the ids of a
+            killed one would publish twice.
     """
 
-    def __init__(self, url: str, channel: str) -> None:
-        self.sent: list[object] = []
+    def __init__(self, url: str, channel: str, *, again: bool) -> None:
+        self.sent: set[object] = set()
         self.acknowledged: list[Seen] = []
         self.followers: list[Follower] = []
         self.stop = False
         self._url = url
         self._channel = channel
+        self._again = again
 
     async def publish(self, number: int) -> None:
-        """Publish one value after the other, each until it is acknowledged, over any number of connections."""
-        value = 0
-        while True:
+        """Publish one value after the other, over any number of connections."""
+        value, left = 0, False
+        while not self.stop or left:
             with suppress(ConnectionLost, ConnectError):
                 async with connect(self._url, reconnect=False) as client:
-                    while True:
+                    while not self.stop or left:
+                        if not left:
+                            value += 1
                         name = f"{number}-{value}"
-                        if name not in self.sent:
-                            if self.stop:
-                                return
-                            self.sent.append(name)
+                        self.sent.add(name)
+                        left = self._again
                         at = await publish(client, self._channel, name, id=name)
                         self.acknowledged.append(Seen(position_of(at), name))
-                        value += 1
+                        left = False
 
     async def more(self, count: int) -> None:
         """Return when so much more was acknowledged."""
         wanted = len(self.acknowledged) + count
         await until(lambda: len(self.acknowledged) >= wanted)
+
+    async def there(self, turn: int) -> None:
+        """Return when each follower is subscribed, at the server of this turn."""
+        await until(lambda: all(len(own) > turn and own[-1].position is not None for own in self.sessions))
 
     async def arrive(self, position: Position) -> None:
         """Return when all followers are there."""
@@ -109,14 +116,15 @@ async def killed_at_random(folder: Path, rounds: int) -> None:
     random.seed(rounds)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    lasting, passing = crowds = [Crowd(url, channel) for channel in ("kept.a", "open.a")]
+    lasting, passing = crowds = Crowd(url, "kept.a", again=True), Crowd(url, "open.a", again=False)
     async with asyncio.TaskGroup() as group:
         writers = [group.create_task(crowd.publish(number)) for crowd in crowds for number in range(4)]
         followers = [group.create_task(crowd.follow()) for crowd in crowds for _ in range(3)]
         for turn in range(rounds + 1):
             with serving(folder, "--port", str(port), config=CONFIG) as server:
                 for crowd in crowds:
-                    await crowd.more(random.randrange(20, 200))
+                    await crowd.there(turn)
+                    await crowd.more(random.randrange(10, 100))
                 if turn < rounds:
                     server.stop(signal.SIGKILL)
                     continue
