@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from jackfield_jobs.jobs import make_store
 from jackfield_jobs.settings import JobsSettings
 from jackfield_jobs.store import Store, Tell
 from plugins.jobs.tests.work import Work
+from tests.support.redis import RedisServer, need_redis, redis_server
 
 Serve = Callable[..., AbstractAsyncContextManager[RunningKernel]]
 """Serves the plugin beside `work`; what it is given adds to its settings, but for `config` and `authenticated`."""
@@ -22,15 +24,29 @@ MakeStore = Callable[..., Any]
 """Makes an open store, which hears of changes by what it is given first; the rest adds to its settings."""
 
 
+_NUMBERS = count()
+
+
 @pytest.fixture(name="work")
 async def _work() -> Work:
     return Work()
 
 
-@pytest.fixture(name="place", params=["sqlite"])
-def _place(tmp_path: Path) -> dict[str, Any]:
-    """Settings that say where jobs are kept."""
-    return {"path": tmp_path / "jobs.sqlite3"}
+@pytest.fixture(scope="module", name="redis")
+def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """With a password that is to stand in no log."""
+    need_redis()
+    with redis_server(tmp_path_factory.mktemp("redis"), password="hunter2") as server:
+        yield server
+
+
+@pytest.fixture(name="place", params=["sqlite", "redis"])
+def _place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Settings that say where jobs are kept: in a file, or in Redis."""
+    if request.param == "sqlite":
+        return {"path": tmp_path / "jobs.sqlite3"}
+    redis: RedisServer = request.getfixturevalue("redis")
+    return {"queue": redis.url, "queue_name": f"jobs{next(_NUMBERS)}"}
 
 
 @pytest.fixture(name="make")

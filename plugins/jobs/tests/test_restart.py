@@ -15,6 +15,7 @@ import pytest
 from jackfield.client import Client, connect
 from plugins.jobs.tests.work import eventually
 from tests.support.plugins import write_plugin
+from tests.support.redis import RedisServer
 from tests.support.server import serving
 from tests.support.waiting import until
 
@@ -110,9 +111,15 @@ class Place:
         )
 
 
+BOTH = pytest.mark.parametrize("place", ["sqlite", "redis"], indirect=True)
+
+
 @pytest.fixture(name="place")
-def _place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def _place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return Place(tmp_path)
+    redis: RedisServer = request.getfixturevalue("redis")
+    return Place(tmp_path, f'queue = "{redis.url}"\nqueue_name = "{tmp_path.name}"')
 
 
 async def submit(client: Client, function: str, names: Iterable[str], **more: Any) -> dict[str, str]:
@@ -137,6 +144,7 @@ async def all_ended(client: Client, jobs: Iterable[str]) -> dict[str, dict[str, 
     return {job: await eventually(lambda job=job: ended(job)) for job in jobs}  # type: ignore[misc]
 
 
+@BOTH
 @pytest.mark.parametrize(("count", "kills"), [(40, 1), pytest.param(1000, 8, marks=pytest.mark.full)])
 async def test_a_killed_server_loses_no_job(place: Place, count: int, kills: int) -> None:
     """Each ends once. What ran when the server was killed is called again, if it may be, and nothing else is.
@@ -173,6 +181,7 @@ async def test_a_killed_server_loses_no_job(place: Place, count: int, kills: int
     assert calls.total() <= count + 4 * kills  # so many run at once
 
 
+@pytest.mark.parametrize("place", [pytest.param("sqlite", marks=pytest.mark.full), "redis"], indirect=True)
 async def test_another_server_takes_over(place: Place) -> None:
     """It has the same file, and is there when the first one is killed."""
     with place.serving("one") as one, place.serving("two") as two:

@@ -161,7 +161,11 @@ class Jobs:
 
 def make_store(settings: JobsSettings) -> Store:
     """Return the store that the settings name."""
-    return SqliteStore(settings)
+    if settings.queue is None:
+        return SqliteStore(settings)
+    from jackfield_jobs.saq_store import SaqStore  # noqa: PLC0415 - who has no Redis need not have the packages
+
+    return SaqStore(settings.queue.get_secret_value(), settings)
 
 
 def _is_admin(principal: Principal | None) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class JobsSettings(BaseModel):
@@ -13,6 +15,14 @@ class JobsSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: Path = Field(Path("jobs.sqlite3"), description="The file of the jobs; made by the first one.")
+    queue: SecretStr | None = Field(
+        None, description="Where a Redis server is that keeps the jobs in the place of the file, for several machines."
+    )
+    queue_name: str = Field(
+        "jackfield:jobs",
+        pattern=r"^[\w.:-]+$",
+        description="What the names of its keys begin with; servers with the same one have the same jobs.",
+    )
     functions: tuple[str, ...] = Field(
         ("*",), description="Patterns of functions that may be run as jobs; a * stands for dots too."
     )
@@ -41,3 +51,18 @@ class JobsSettings(BaseModel):
         allow_inf_nan=False,
         description="Seconds after which the jobs of a silent server go to others, or to itself restarted.",
     )
+
+    @field_validator("queue")
+    @classmethod
+    def _usable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        missing = [name for name in ("redis", "saq") if find_spec(name) is None]
+        if missing:
+            raise ValueError(f'{" and ".join(missing)} must be installed: pip install "jackfield-jobs[redis]"')
+        try:
+            import_module("redis.asyncio").ConnectionPool.from_url(value.get_secret_value())
+        except ValueError:
+            # Without its text, which may have a part of the password.
+            raise ValueError("it is no address of Redis, such as redis://:password@host:6379/0") from None
+        return value
