@@ -36,6 +36,15 @@ GUARD = r"""
         raise CallError("unavailable", "Too many of you.\nCome back later.", retry_after=200)
 
     @service.function(requires=())
+    async def closed(call: Call) -> None:
+        details = [
+            {"path": [], "type": "poll_\x1bclosed", "message": "It ended at noon."},
+            {"path": ["day", 0], "type": "past", "message": "That was yesterday."},
+            {"path": [], "message": "There is no word for it."},
+        ]
+        raise CallError("failed_precondition", "The vote was not counted.", details=details)
+
+    @service.function(requires=())
     async def odd(call: Call) -> dict[str, str]:
         return {"bell": "\x07\x1b[31m\x9b", "word": "grün"}
 
@@ -244,6 +253,19 @@ def test_when_a_later_try_can_succeed_is_shown(invoke: Invoke, guarded: Server) 
     assert result.err == (
         "✗ unavailable  api.guard.busy\n  Too many of you.\n  Come back later.\n  retry_after   200 ms\n"
     )
+
+
+def test_a_reason_of_the_functions_own_is_shown(invoke: Invoke, guarded: Server) -> None:
+    """Where a detail is about no part of the data, the word for its kind stands before it."""
+    result = invoke("call", "api.guard.closed", "--url", guarded.url, *TOKEN)
+    assert (result.status, result.out) == (1, "")
+    assert result.err.splitlines() == [
+        "✗ failed_precondition  api.guard.closed",
+        "  The vote was not counted.",
+        "  poll_\\u001bclosed   It ended at noon.",
+        "  day.0               That was yesterday.",
+        "                      There is no word for it.",
+    ]
 
 
 def test_an_error_as_json_is_data(call: Call) -> None:

@@ -260,6 +260,20 @@ async def test_a_unix_socket_that_is_handed_over(tmp_path: Path) -> None:
     assert (tmp_path / "socket").is_socket()
 
 
+@pytest.mark.parametrize("more", [(), ("--workers", "2"), ("--dev",)], ids=["alone", "workers", "dev"])
+def test_a_port_that_is_taken(tmp_path: Path, more: tuple[str, ...]) -> None:
+    """The fault says how to take another one."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = _serve(tmp_path, [], "--port", port, *more)
+        out, err = process.communicate(timeout=START_LIMIT)
+    assert (process.returncode, out) == (3, b"")
+    assert err.decode().splitlines()[-1] == (
+        f"✗ cannot listen on 127.0.0.1:{port}: Address already in use (server.host, server.port)"
+        "   → stop what listens there, or take another port: --port 0 takes a free one"
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "said"),
     [

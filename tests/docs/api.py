@@ -30,7 +30,7 @@ _SECTION: Final = re.compile(
 )
 _ENTRY: Final = re.compile(r"^([\w.*]+): (.*(?:\n {4}.*)*)", re.MULTILINE)
 _KERNELS_OWN: Final = "for the kernel."
-"""So ends the first line of a method that is none of a plugin's."""
+"""So ends the first line of a method, and what is said of an attribute, that is none of a plugin's."""
 
 
 def reference(door: str) -> str:
@@ -158,8 +158,9 @@ def _text(doc: str) -> Iterator[str]:
         if title in ("Returns", "Yields"):
             yield f"**{title}:** {_joined(body.splitlines())}"
         elif title != "Example":
-            entries = (f"- `{entry[1]}`: {_joined(entry[2].splitlines())}" for entry in _ENTRY.finditer(body))
-            yield "\n".join([f"**{title}:**", "", *entries])
+            entries = ((entry[1], _joined(entry[2].splitlines())) for entry in _ENTRY.finditer(body))
+            shown = [f"- `{name}`: {text}" for name, text in entries if not text.endswith(_KERNELS_OWN)]
+            yield "\n".join([f"**{title}:**", "", *shown])
 
 
 def _joined(lines: Iterable[str]) -> str:

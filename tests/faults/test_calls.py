@@ -60,7 +60,7 @@ RAISING = {
     "raise asyncio.CancelledError": "CancelledError: ",
     "raise TimeoutError('a secret')": "TimeoutError: a secret",
     "raise BaseExceptionGroup('a secret', [SystemExit(1)])": "BaseExceptionGroup: a secret (1 sub-exception)",
-    "raise CallError('a secret', 'no code')": "ValueError: 'a secret' is not a valid Code",
+    "raise CallError('a secret', 'no code')": "ValueError: 'a secret' is none of the sixteen codes: ",
 }
 COROUTINES = {
     **RAISING,

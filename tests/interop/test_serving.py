@@ -187,7 +187,10 @@ def test_an_ipv6_port_that_is_taken(tmp_path: Path) -> None:
         process, log = launch(tmp_path, "--port", str(port), config='[server]\nhost = "::1"')
         assert process.communicate(timeout=START_LIMIT)[0] == b""
     assert process.returncode == 3
-    assert log.read_text() == f"✗ cannot listen on ::1:{port}: Address already in use (server.host, server.port)\n"
+    assert log.read_text() == (
+        f"✗ cannot listen on ::1:{port}: Address already in use (server.host, server.port)"
+        "   → stop what listens there, or take another port: --port 0 takes a free one\n"
+    )
 
 
 @pytest.mark.full

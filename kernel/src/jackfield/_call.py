@@ -178,10 +178,10 @@ class Call:
         client: The connection that the call came from, or None for a call from inside the server.
         deadline: When it is over, on the monotonic clock; None where it may take for ever.
         depth: How many calls this one stands inside.
-        turns: The ordered functions that this call, or one around it, is running in turn.
-        outer: The call that this one stands in.
-        held: The bulkheads in which this call, or one around it, has a place.
-        delayed: Whether it had to wait for other calls or for its client.
+        turns: The ordered functions that this call, or one around it, is running in turn; for the kernel.
+        outer: The call that this one stands in; for the kernel.
+        held: The bulkheads in which this call, or one around it, has a place; for the kernel.
+        delayed: Whether it had to wait for other calls or for its client; for the kernel.
         cancelled: Whether it was cancelled, ran out of time or lost its client; for a plain `def`, which nobody stops.
     """
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import TypedDict
+from typing import NoReturn, TypedDict
 
 
 class Code(StrEnum):
@@ -37,9 +37,15 @@ class Code(StrEnum):
     DATA_LOSS = "data_loss"
     UNAUTHENTICATED = "unauthenticated"
 
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        own = f'message, details=[{{"path": [], "type": {value!r}, "message": message}}]'
+        rule = f"take the nearest, and put a word of your own into details: CallError(Code.FAILED_PRECONDITION, {own})"
+        raise ValueError(f"{value!r} is none of the sixteen codes: {rule}; the codes are {', '.join(cls)}")
+
 
 class Detail(TypedDict):
-    """One fault of an argument: where it is, which kind it is, what a person should read."""
+    """One fault of an argument, or a reason of the function's own: where it is, which kind it is, what a person reads."""
 
     path: list[str | int]
     type: str
@@ -58,7 +64,7 @@ class CallError(JackfieldError):
     Args:
         code: What kind of failure, a `Code` or its text.
         message: For a person: what happened and what to do. It is sent to the caller as it is.
-        details: One entry a fault, for failed validations.
+        details: One entry a fault, for failed validations; for a reason of your own one with an empty path.
         retry_after: Milliseconds after which a later try can succeed, if one can.
         error_id: The id under which the server's log tells more; the kernel sets it.
 

@@ -153,21 +153,24 @@ class Answers:
 def show_error(error: CallError, event: str) -> None:
     """Say what went wrong: the code, each fault of the argument, and what to do."""
     click.echo(f"{click.style('✗', fg='red')} {click.style(error.code, bold=True)}  {line(event)}", err=True)
-    faults = [[_place(fault), line(str(fault.get("message", "")))] for fault in error.details]
+    unfit = error.code == Code.INVALID_ARGUMENT
+    faults = [[_label(fault, unfit), line(str(fault.get("message", "")))] for fault in error.details]
     message = clean(error.message).splitlines()
-    if faults and error.code == Code.INVALID_ARGUMENT:  # they say all but which item of a stream they are of
+    if faults and unfit:  # they say all but which item of a stream they are of
         message = _ITEM.findall(error.message)
     message += columns(faults, gap=3)
     for text in [*message, *columns(_extras(error), gap=3)]:
         click.echo(f"  {text}", err=True)
-    if error.code == Code.INVALID_ARGUMENT and EVENT.fullmatch(event):
+    if unfit and EVENT.fullmatch(event):
         click.secho(f"  jackfield functions {event} shows what it takes", dim=True, err=True)
     if error.code == Code.UNAUTHENTICATED:
         click.secho("  say who you are with --token or --token-file", dim=True, err=True)
 
 
-def _place(fault: Any) -> str:
-    return line(".".join(map(str, fault.get("path") or ()))) or "data"
+def _label(fault: Any, unfit: bool) -> str:
+    """Return where a fault is; of what is about no part of the data, the kind."""
+    place = line(".".join(map(str, fault.get("path") or ())))
+    return place or ("data" if unfit else line(str(fault.get("type", ""))))
 
 
 def _extras(error: CallError) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -84,10 +85,16 @@ def command(
             else:
                 _serve(settings, fd, announcement, context)
     except StartError as error:
-        fail(error.faults, EXIT_START_FAILED)
+        fail([_with_hint(fault) for fault in error.faults], EXIT_START_FAILED)
     except KeyboardInterrupt:
         fail("interrupted before the server was up", EXIT_START_FAILED)
     _leave()
+
+
+def _with_hint(fault: str) -> str:
+    if fault.endswith(f"{os.strerror(errno.EADDRINUSE)} (server.host, server.port)"):
+        return f"{fault}   → stop what listens there, or take another port: --port 0 takes a free one"
+    return fault
 
 
 def _serve(
