@@ -27,5 +27,5 @@ def test_a_word_of_ones_own_is_not_declared() -> None:
         """Vote."""
 
     with pytest.raises(ValueError, match="poll_closed") as raised:
-        Service("api.poll").function(vote, errors=[Code.NOT_FOUND, "poll_closed"])
+        Service("api.poll").function(errors=[Code.NOT_FOUND, "poll_closed"])(vote)
     assert str(raised.value) == RULE

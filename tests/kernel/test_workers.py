@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from jackfield import Call, Service
 from jackfield._workers import Job, Workers
+from jackfield.testing import serve
 from tests.support.waiting import until
 
 LIMIT = 2
@@ -193,3 +195,28 @@ async def test_many_jobs_from_many_tasks(workers: Workers) -> None:
 
     jobs: list[Job] = [workers.submit(double(number)) for number in range(500)]
     assert await asyncio.gather(*(job.future for job in jobs)) == [number * 2 for number in range(500)]
+
+
+async def test_what_asyncio_gives_to_threads_is_not_counted(gate: Gate) -> None:
+    """While a plain function holds its plugin's only thread, a stream computes in one of the event loop's."""
+    service = Service("api.both")
+
+    @service.function
+    def wait(call: Call) -> str:
+        """Hold a thread."""
+        return gate.wait()
+
+    @service.function
+    async def compute(call: Call) -> AsyncIterator[str]:
+        """Tell which thread computes."""
+        yield await asyncio.to_thread(lambda: threading.current_thread().name)
+
+    async with serve(service, config={"limits": {"threads": 1}}) as kernel:
+        client = await kernel.connect()
+        held = asyncio.create_task(client.call("api.both.wait"))
+        await until(lambda: gate.inside == ["jackfield-both-1"])
+        [computed] = [name async for name in client.stream("api.both.compute")]
+        assert not held.done()
+        gate.opened.set()
+        assert await held == "jackfield-both-1"
+    assert computed != "jackfield-both-1"

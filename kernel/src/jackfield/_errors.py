@@ -45,7 +45,7 @@ class Code(StrEnum):
 
 
 class Detail(TypedDict):
-    """One fault of an argument, or a reason of the function's own: where it is, which kind it is, what a person reads."""
+    """One fault of an argument, or a reason of the function's own: where it is, which kind, and what a person reads."""
 
     path: list[str | int]
     type: str

@@ -32,7 +32,10 @@ KEEP: Final = 3600.0
 {% endif %}
 {% if cookiecutter.background %}
 _running: Final[dict[Kernel, tuple[Tally, asyncio.Task[None]]]] = {}
-"""What counts, and the task that forgets, by the kernel that they are for: a process may run several."""
+"""What counts, and the task that forgets, by the kernel that they are for: a process may run several.
+
+The task begins when the server starts. jackfield_services is asked before that, and not told for which kernel.
+"""
 
 {% endif %}
 {% if cookiecutter.background or not cookiecutter.settings %}
@@ -98,11 +101,11 @@ def _tally_of(call: Call) -> Tally:
 {% elif cookiecutter.settings %}
 @hookimpl
 def jackfield_services(settings: Settings) -> list[Service]:
-    """Return the one service."""
+    """Return the one service, with what counts: each kernel asks for its own."""
     return [make_service(Tally(settings.max_things))]
 {% else %}
 @hookimpl
 def jackfield_services() -> list[Service]:
-    """Return the one service."""
+    """Return the one service, with what counts: each kernel asks for its own."""
     return [make_service(Tally(MAX_THINGS))]
 {% endif %}
