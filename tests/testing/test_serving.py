@@ -10,11 +10,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import socketio
 
 import jackfield_demo
 from jackfield import CallError, JackfieldError, Principal, Service, hookimpl
 from jackfield.client import ConnectError
 from jackfield.testing import SetupError, serve
+from tests.support.client import connected
 from tests.testing.plugins import Door, Echo, echo_service, importable, make_neighbour, write_project
 
 both = pytest.mark.parametrize("network", [False, True], ids=["memory", "network"])
@@ -190,6 +192,17 @@ async def test_who_a_client_is_can_be_said(network: bool) -> None:
             await kernel.connect()
 
 
+async def test_clients_of_any_kind_can_show_who_they_are() -> None:
+    """The stock client, over long-polling; a ticket that nobody gave lets nobody in."""
+    async with serve(echo_service(), authenticated=True, network=True) as kernel:
+        ticket = kernel.ticket(ANN)
+        async with connected(kernel.url, "polling", auth=ticket) as client:
+            assert await client.call("api.echo.orders") == {"data": "orders"}
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            async with connected(kernel.url, "polling", auth=dict.fromkeys(ticket, "made up")):
+                pass
+
+
 @both
 async def test_what_a_client_shows_reaches_the_real_hook(network: bool) -> None:
     """Of a plugin that says who clients are."""
@@ -206,8 +219,10 @@ async def test_nobody_can_be_anybody_where_nobody_asks() -> None:
     async with serve(echo_service()) as kernel:
         with pytest.raises(SetupError) as raised:
             await kernel.connect(as_=ANN)
+        with pytest.raises(SetupError, match=re.escape(str(raised.value))):
+            kernel.ticket(ANN)
         assert str(raised.value) == (
-            "as_ says who a client is, and this kernel asks nobody: serve with authenticated=True "
+            "as_ or a ticket says who a client is, and this kernel asks nobody: serve with authenticated=True "
             "(@pytest.mark.jackfield(authenticated=True)), or show what a plugin knows with auth="
         )
         with pytest.raises(SetupError, match=r"^auth and token exclude each other: a token is shown as auth="):

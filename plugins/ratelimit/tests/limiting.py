@@ -6,64 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.plugins import write_plugin
+from tests.support.plugins import KNOWN_MAY_CALL_ALL, write_plugin
 from tests.support.server import Server, serving
 
-COUNTER = """
-    from collections.abc import AsyncIterator
-
-    from jackfield import Call, CallError, Handshake, Principal, Service, hookimpl
-
-    counter = Service("api.counter")
-    deep = Service("api.counter.deep")
-
-    @counter.function
-    async def own(call: Call) -> str:
-        return "in"
-
-    @counter.function
-    async def other(call: Call) -> str:
-        return "in"
-
-    @counter.function
-    async def each(call: Call) -> str:
-        return "in"
-
-    @counter.function
-    async def refilled(call: Call) -> str:
-        return "in"
-
-    @counter.function
-    async def inner(call: Call) -> str:
-        return "in"
-
-    @counter.function
-    async def outer(call: Call, data: str) -> list[str]:
-        said = []
-        for _ in range(4):
-            try:
-                said.append(str(await call.invoke(data)))
-            except CallError as error:
-                said.append(error.code)
-        return said
-
-    @counter.function
-    async def stream(call: Call) -> AsyncIterator[int]:
-        yield 1
-
-    @deep.function
-    async def first(call: Call) -> str:
-        return "in"
-
-    @deep.function
-    async def second(call: Call) -> str:
-        return "in"
-
-    @hookimpl
-    def jackfield_services():
-        return [counter, deep]
-"""
-"""Functions that say that the call was let in."""
+COUNTER = Path(__file__).with_name("counting.py")
 
 DOOR = """
     from jackfield import Handshake, Principal, hookimpl
@@ -71,21 +17,24 @@ DOOR = """
     @hookimpl
     async def jackfield_authenticate(handshake: Handshake) -> Principal | None:
         name = str(handshake.auth.get("name", ""))
-        return Principal(name, scopes=frozenset(str(handshake.auth.get("scopes", "")).split())) if name else None
+        return Principal(name) if name else None
 """
-"""Whoever shows a name has it, with the scopes that they show."""
+"""Whoever shows a name has it."""
 
 
 @contextmanager
-def limited(folder: Path, settings: str, *, door: bool = True) -> Iterator[Server]:
-    """Run a server with settings of the plugin; with a `door` clients have to show a name."""
-    names = ["counter", *(["door"] if door else [])]
+def limited(folder: Path, settings: str) -> Iterator[Server]:
+    """Run a server with settings of the plugin."""
     path = folder / "plugins"
-    write_plugin(path, "counter", COUNTER, namespaces=["api.counter", "api.counter.deep"])
+    source = COUNTER.read_text(encoding="utf-8")
+    write_plugin(path, "counter", source, namespaces=["api.counter", "api.counter.deep"])
     write_plugin(path, "door", DOOR)
-    listed = ", ".join(f'"{name}"' for name in ["ratelimit", "system", *names])
-    config = f'[plugins]\npolicy = "listed"\nenabled = [{listed}]\n[plugins.ratelimit]\n{settings}\n'
-    if door:
-        config += '[[access.rules]]\nfunctions = "*"\n'
+    config = f"""
+[plugins]
+policy = "listed"
+enabled = ["ratelimit", "counter", "door"]
+[plugins.ratelimit]
+{settings}
+{KNOWN_MAY_CALL_ALL}"""
     with serving(folder / "server", config=config, path=[path]) as server:
         yield server

@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from jackfield_ratelimit.settings import RatelimitSettings
+from plugins.ratelimit.tests import counting
 from plugins.ratelimit.tests.limiting import limited
 from tests.support.client import Client, connected
 from tests.support.redis import RedisServer
@@ -70,14 +71,14 @@ def says(server: Server, text: str) -> bool:
     return text in server.log
 
 
-def health(server: Server) -> str:
-    with urlopen(f"{server.url}/readyz?verbose", timeout=20) as response:
+def health(url: str) -> str:
+    with urlopen(f"{url}/readyz?verbose", timeout=20) as response:
         return str(response.read().decode())
 
 
 def feels(server: Server, text: str) -> bool:
     """Tell whether its health says so; probes that come soon after one another get the same answer."""
-    return text in health(server)
+    return text in health(server.url)
 
 
 async def test_two_servers_have_one_limit(pair):
@@ -159,24 +160,29 @@ async def test_a_redis_that_says_nothing_holds_up_nobody(pair, redis):
         assert await let_in(client) == 0
 
 
-async def test_a_wrong_password_is_no_redis(redis, tmp_path):
+async def test_a_wrong_password_is_no_redis(redis, jackfield_serve, caplog):
     """The server limits by itself, says why, and does not say the password."""
-    settings = RULES.format(url=redis.url.replace("hunter2", "hunter3"))
-    with limited(tmp_path, settings) as server:
-        assert f"{AWAY} (invalid username-password pair" in server.log
-        async with connected(server.url, "websocket", auth={"name": "hal"}) as client:
+    rules = [{"functions": OWN, "rate": 0.001, "burst": BURST}]
+    settings = {"rules": rules, "redis_url": redis.url.replace("hunter2", "hunter3")}
+    async with jackfield_serve(
+        "ratelimit", settings=settings, neighbours={"counter": counting}, network=True
+    ) as kernel:
+        assert f"{AWAY} (invalid username-password pair" in caplog.text
+        async with connected(kernel.url, "websocket") as client:
             assert await let_in(client) == BURST
-        assert "hunter" not in server.log
-        assert "hunter" not in health(server)
+        told = await asyncio.to_thread(health, kernel.url)
+        assert f"{AWAY} (invalid username-password pair" in told
+    assert "hunter" not in caplog.text + told
 
 
-def test_an_address_that_is_none_is_a_mistake(tmp_path):
+async def test_an_address_that_is_none_is_a_mistake(jackfield_serve, caplog):
     """The plugin is quarantined with the reason, in which there is nothing of the password."""
-    with limited(tmp_path, RULES.format(url="redis://:hunter2/3@127.0.0.1:6379")) as server:
-        plugin = server.plugins["ratelimit"]
-        assert (plugin["state"], plugin["kind"]) == ("quarantined", "SettingsError")
-        assert "it is no address of Redis, such as redis://:password@host:6379/0" in plugin["reason"]
-        assert "hunter" not in server.log + str(server.ready)
+    settings = {"rules": [{"rate": 1}], "redis_url": "redis://:hunter2/3@127.0.0.1:6379"}
+    async with jackfield_serve("ratelimit", settings=settings, strict=False) as kernel:
+        plugin = kernel.plugin
+    assert (plugin.state, plugin.kind) == ("quarantined", "SettingsError")
+    assert "it is no address of Redis, such as redis://:password@host:6379/0" in plugin.reason
+    assert "hunter" not in caplog.text + repr(plugin)
 
 
 @pytest.mark.parametrize("url", ["", "localhost:6379", "http://localhost", "redis://localhost:port", "redis://[::1"])

@@ -85,7 +85,7 @@ class RunningKernel:
             SetupError: `as_` where nobody takes the test's word for it.
         """
         if as_ is not None:
-            auth = {**(auth or {}), **self._ticket(as_)}
+            auth = {**(auth or {}), **self.ticket(as_)}
         if auth is not None and token is not None:
             raise SetupError("auth and token exclude each other: a token is shown as auth={'token': …}")
         place = Place(
@@ -99,6 +99,22 @@ class RunningKernel:
         client = await connected(place, self._ground, on or {}, again=reconnect)
         self._clients.append(client)
         return client
+
+    def ticket(self, principal: Principal) -> dict[str, str]:
+        """Return what clients of any kind show, as the `auth` of their connection, to be this one.
+
+        Args:
+            principal: Who they are.
+
+        Raises:
+            SetupError: Nobody takes the test's word for it: the kernel is not `authenticated`.
+        """
+        if self._kernel.principals is None:
+            raise SetupError(
+                "as_ or a ticket says who a client is, and this kernel asks nobody: serve with authenticated=True "
+                "(@pytest.mark.jackfield(authenticated=True)), or show what a plugin knows with auth="
+            )
+        return self._kernel.principals.ticket(principal)
 
     def quarantine(self, plugin: str, reason: str = "the test wants it so") -> None:
         """Take a plugin out of service, as `jackfield plugins quarantine` does.
@@ -151,11 +167,3 @@ class RunningKernel:
         async with self._ground.served():
             ready.set()
             await self._ending.wait()
-
-    def _ticket(self, principal: Principal) -> Mapping[str, str]:
-        if self._kernel.principals is None:
-            raise SetupError(
-                "as_ says who a client is, and this kernel asks nobody: serve with authenticated=True "
-                "(@pytest.mark.jackfield(authenticated=True)), or show what a plugin knows with auth="
-            )
-        return self._kernel.principals.ticket(principal)
