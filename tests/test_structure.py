@@ -13,7 +13,7 @@ PUBLIC = {"__init__", "__main__"}
 
 MAX_MODULE = 350
 MAX_FUNCTION = 60
-MAX_KERNEL = 14_600
+MAX_KERNEL = 14_620
 """Lines; the kernel is what everybody has to trust, so it stays a book that can be read."""
 
 

@@ -317,6 +317,11 @@ def test_data_that_is_too_large_is_named_as_the_cause(call: Call, tmp_path: Path
             ["[NaN]"],
             "Invalid value for DATA: DATA is not JSON (JSON has no NaN). A string goes in quotes: '\"hello\"'",
         ),
+        (
+            ["@jackfield.toml"],
+            "Invalid value for DATA: jackfield.toml is not JSON (Expecting value: line 1 column 1 (char 0)). "
+            "--file jackfield.toml sends it as it is, in a Buffer.",
+        ),
         (["@nowhere"], "Invalid value for DATA: 'nowhere' cannot be read: No such file or directory."),
         (["1", "--file", "jackfield.toml"], "DATA and --file exclude each other."),
         (["--file", "nowhere"], "Invalid value for '--file': File 'nowhere' does not exist."),

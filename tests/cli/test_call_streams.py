@@ -189,6 +189,19 @@ def test_whoever_stops_reading_ends_the_call(depot: Server, tmp_path: Path) -> N
     asyncio.run(until(mark.exists))
 
 
+def test_whoever_stops_reading_a_quiet_stream_ends_the_call(depot: Server, tmp_path: Path) -> None:
+    """Though no item comes of which it could be noticed."""
+    mark = tmp_path / "cancelled"
+    with started(depot, tmp_path, "api.depot.slow", json.dumps(str(mark))) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"1\n"
+        process.stdout.close()
+        assert process.wait(30) == 0
+        assert process.stderr.read() == b""
+    asyncio.run(until(mark.exists))
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
 @pytest.mark.parametrize(
     "arguments",
@@ -382,7 +395,21 @@ def test_a_line_that_is_no_json_is_named(shell: Shell, server: Server, tmp_path:
     (tmp_path / "items").write_bytes(b'"\xff"\n')
     result = shell(*words(server, "api.services.test.total", "--items", "items"))
     assert result.status == 2
-    assert result.err.splitlines()[-1] == "Error: Invalid value for --items: line 1 of 'items' is not UTF-8."
+    assert result.err.splitlines()[-1] == (
+        "Error: Invalid value for --items: line 1 of 'items' is not UTF-8. "
+        "--file items sends the file itself, in Buffers."
+    )
+
+
+def test_lines_that_are_no_json_may_be_a_file(invoke: Invoke, server: Server, tmp_path: Path) -> None:
+    """The error has the option that sends it whole."""
+    (tmp_path / "s.csv").write_text("name,amount\n", encoding="utf-8")
+    result = invoke(*words(server, "api.services.test.total", "--items", "s.csv"))
+    assert (result.status, result.out) == (2, "")
+    assert result.err.splitlines()[-1] == (
+        "Error: Invalid value for --items: line 1 of 's.csv' is not JSON (Expecting value: line 1 column 1 (char 0)). "
+        "--file s.csv sends the file itself, in Buffers."
+    )
 
 
 @pytest.mark.parametrize(

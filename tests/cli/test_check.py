@@ -75,6 +75,17 @@ def test_a_folder_can_be_checked(invoke: Invoke, tmp_path: Path, broken: Path) -
     }
 
 
+def test_the_file_may_be_given_as_with_other_commands(invoke: Invoke, tmp_path: Path) -> None:
+    """With --config, or as PATH; not both."""
+    (tmp_path / "other.toml").write_text("[sever]\n", encoding="utf-8")
+    said = ["✗ sever: there is no such key; did you mean server? (other.toml)"]
+    for arguments in (["-c", "other.toml"], ["--config", "other.toml"], ["other.toml"]):
+        result = invoke("check", *arguments, config="")
+        assert (result.status, result.err.splitlines()[:1]) == (1, said)
+    result = invoke("check", "other.toml", "-c", "other.toml", config="")
+    assert (result.status, result.err.splitlines()[-1]) == (2, "Error: PATH and --config exclude each other.")
+
+
 def test_a_folder_without_a_file_is_a_fault(invoke: Invoke, tmp_path: Path) -> None:
     """Somebody who names a folder expects a configuration in it."""
     (tmp_path / "empty").mkdir()

@@ -93,6 +93,41 @@ def test_one_function_as_json_is_an_array_of_one(invoke: Invoke, server: Server)
     ]
 
 
+def test_alternatives_and_scopes_are_shown(invoke: Invoke, tmp_path: Path) -> None:
+    """A Buffer beside a model, and what a caller needs."""
+    source = """
+        from collections.abc import AsyncIterator
+        from jackfield import Call, Service, hookimpl
+        from pydantic import BaseModel
+
+        class Portion(BaseModel):
+            rows: list[int]
+
+        service = Service("api.table")
+
+        @service.function(requires=["table:write", "table:read"])
+        async def load(call: Call, items: AsyncIterator[Portion | bytes]) -> Portion | bytes | None:
+            return None
+
+        @hookimpl
+        def jackfield_services():
+            return [service]
+    """
+    write_plugin(tmp_path / "site", "table", source, namespaces=["api.table"])
+    result = invoke("functions", "api.table.load", config=disabled(), path=[tmp_path / "site"])
+    assert result.out.splitlines() == [
+        "api.table.load   client   plugin table",
+        "takes a stream of",
+        "  Portion | Buffer",
+        "  rows  array of integer  required",
+        "gives",
+        "  Portion | Buffer | null",
+        "  rows  array of integer  required",
+        "requires",
+        "  table:write, table:read",
+    ]
+
+
 def test_what_a_function_emits_and_that_it_is_deprecated(invoke: Invoke, tmp_path: Path) -> None:
     """As its author has declared it."""
     source = """

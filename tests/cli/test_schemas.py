@@ -44,6 +44,9 @@ class Tree(BaseModel):
         (Annotated[str, Field(max_length=3)], ["string, at most 3 long"]),
         (Leaf, ["size  integer  default 1, more than 0, at most 9"]),
         (list[Leaf], ["size  integer  default 1, more than 0, at most 9"]),
+        (Leaf | bytes, ["Leaf | Buffer", "size  integer  default 1, more than 0, at most 9"]),
+        (Leaf | None, ["Leaf | null", "size  integer  default 1, more than 0, at most 9"]),
+        (list[Leaf] | bytes, ["array of Leaf | Buffer", "size  integer  default 1, more than 0, at most 9"]),
     ],
 )
 def test_types_have_short_names(type_: Any, lines: list[str]) -> None:

@@ -47,10 +47,10 @@ class Choice:
         }
 
 
-def bake(folder: Path, **answers: str | bool) -> Path:
+def bake(folder: Path, template: Path = TEMPLATE, **answers: str | bool) -> Path:
     """Make a project in a folder with cookiecutter itself, and return where it is."""
     made = import_module("cookiecutter.main").cookiecutter(
-        str(TEMPLATE),
+        str(template),
         no_input=True,
         extra_context=answers,
         output_dir=str(folder),

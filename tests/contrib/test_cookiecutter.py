@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import runpy
@@ -143,6 +144,17 @@ def test_the_wheel_carries_the_contract(choice: Choice, wheel: Path) -> None:
     assert kinds == {"api.tide_pool.add": "unary", "api.tide_pool.get": "unary", **streams}
 
 
+def test_what_an_installer_compiles_of_the_template_is_left_out(tmp_path: Path) -> None:
+    """pip compiles what it installs, and the tests of the template are Python."""
+    template = tmp_path / "template"
+    shutil.copytree(TEMPLATE, template, ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(template, quiet=2)
+    assert list(template.glob("*/tests/__pycache__/*.pyc"))
+    project = bake(tmp_path, template, name="tide")
+    assert files(project) == Choice().paths("jackfield_tide")
+    assert list(project.rglob("__pycache__")) == []
+
+
 def test_long_names_are_no_long_lines(tmp_path: Path) -> None:
     """The longest name and namespace that are taken."""
     project = bake(
@@ -278,6 +290,30 @@ def test_a_name_is_needed_where_nothing_is_asked(invoke: Invoke) -> None:
     result = invoke("new", "--no-input")
     assert result.status == 2
     assert result.err.endswith("Error: NAME is missing; --no-input asks for nothing.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "the name: give NAME"),
+        (("tide", "--namespace", "api.tide", "--description", "Tides"), "the author: give --author, or --no-input"),
+        (
+            ("tide", "--namespace", "a", "--description", "b", "--author", "c"),
+            "the licence: give --licence, or --no-input",
+        ),
+        (
+            ("tide", "--namespace", "a", "--description", "b", "--author", "c", "--licence", "none", "--streams"),
+            "the settings: give --settings, or --no-input",
+        ),
+    ],
+)
+def test_where_nobody_answers_it_says_what_to_give(
+    invoke: Invoke, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    """As in a script, whose standard input is no terminal; nothing is written."""
+    result = invoke("new", *arguments)
+    assert (result.status, result.err) == (2, f"✗ there is no terminal to ask for {said}\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_cookiecutter_it_says_what_to_install(shell: Shell, unloadable: Hide, tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ PATIENT = """
 """A plugin that starts in time, if others that hold the loop are not laid at its door."""
 
 SLOW = "raise server.start_timeout, or mend the plugin"
+STALE = "what is installed is read, not pyproject.toml: after a change of it, pip install --editable . again"
+UNRESOLVED = "import the name outside of `if TYPE_CHECKING:`; annotations are read when the server runs"
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,7 @@ CONTENTS = [
         "",
         "NamespaceError",
         "it serves 'api.undeclared', which its metadata does not declare",
+        hint=STALE,
         options={"namespaces": []},
     ),
     Fault(
@@ -236,6 +239,7 @@ CONTENTS = [
         "",
         "NamespaceError",
         "it declares 'api.another', which it does not serve",
+        hint=STALE,
         options={"namespaces": ["api.unserved", "api.another"]},
     ),
     Fault(
@@ -283,9 +287,7 @@ CONTENTS = [
             pass
         """,
         "PluginValidationError",
-        "Plugin 'unknown_argument' for hook 'jackfield_connect' hookimpl definition: "
-        "jackfield_connect(client, session) Argument(s) {{'session'}} are declared in the hookimpl "
-        "but can not be found in the hookspec",
+        "jackfield_connect takes client, principal, and has no 'session'",
     ),
     Fault(
         "plain_hook",
@@ -419,6 +421,7 @@ CONTRACTS = [
         """,
         "NameError",
         "broken ({here}): an annotation cannot be resolved: name 'Nowhere' is not defined",
+        hint=UNRESOLVED,
     ),
     Fault(
         "unannotated",
@@ -509,6 +512,7 @@ CONTRACTS = [
         "ContractError",
         "first ({here}) has no annotation for parameter 'data'; write the type, or typing.Any for anything at all; "
         "second ({there}): an annotation cannot be resolved: name 'Nowhere' is not defined",
+        hint=UNRESOLVED,
     ),
 ]
 

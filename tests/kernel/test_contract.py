@@ -139,6 +139,16 @@ def test_a_signature_that_says_too_little(function: Callable[..., object], kind:
     assert refused(function) == (kind, reason)
 
 
+def test_a_name_that_is_not_there_when_the_server_runs() -> None:
+    """The hint is for those who import it for their type checker alone."""
+    for function in (unresolvable, what_not):
+        with pytest.raises(ContractError) as caught:
+            Contract(function)
+        assert caught.value.hint == (
+            "import the name outside of `if TYPE_CHECKING:`; annotations are read when the server runs"
+        )
+
+
 class Opaque:
     """A type that pydantic knows nothing of."""
 
@@ -694,3 +704,25 @@ def test_a_result_that_was_not_promised(annotation: object, result: object, reas
     with pytest.raises(EncodeError) as caught:
         giving(annotation).dump(result)
     assert reason in (None, str(caught.value)), str(caught.value)
+
+
+class Portion(BaseModel):
+    rows: list[int]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "data", "paths"),
+    [
+        (Portion | bytes, {"rows": ["x"]}, [["Portion", "rows", 0], ["Buffer"]]),
+        (bytes | Portion | None, 7, [["Buffer"], ["Portion"]]),
+        (Annotated[bytes, Field(max_length=1)] | int, b"ab", [["Buffer"], ["int"]]),
+        (dict[str, Portion | bytes], {"a": "x"}, [["a", "Portion"], ["a", "Buffer"]]),
+    ],
+)
+def test_in_a_union_the_path_has_the_name_of_the_alternative(
+    annotation: object, data: Value, paths: list[list[object]]
+) -> None:
+    """A Buffer is called one; nothing of the inside of the kernel shows."""
+    with pytest.raises(CallError) as caught:
+        taking(annotation).validate(data, isinstance(data, bytes))
+    assert [detail["path"] for detail in caught.value.details] == paths

@@ -79,14 +79,23 @@ def test_every_misspelt_hook_is_named_with_the_nearest() -> None:
 
 
 def test_an_argument_that_the_hook_does_not_have() -> None:
-    """The reason shows the function and the argument."""
+    """The reason shows those that it has."""
 
     def admit(request: object) -> None: ...
 
     assert refused(plugin(jackfield_admit=admit)) == (
         "PluginValidationError",
-        "Plugin 'theirs' for hook 'jackfield_admit' hookimpl definition: admit(request: 'object') -> 'None' "
-        "Argument(s) {'request'} are declared in the hookimpl but can not be found in the hookspec",
+        "jackfield_admit takes call, and has no 'request'",
+    )
+
+    def settings(config: object) -> None: ...
+
+    async def startup(config: object, kernel: object, other: object) -> None: ...
+
+    assert refused(plugin(jackfield_settings=settings, jackfield_startup=startup, zzz=settings))[1] == (
+        "jackfield_settings takes no arguments, and has no 'config'; "
+        "jackfield_startup takes kernel, settings, and has no 'config', 'other'; "
+        "there is no hook 'zzz'"
     )
 
 

@@ -76,7 +76,8 @@ def test_a_good_plugin_keeps_the_contract(write: Write) -> None:
         ),
         (
             [('"api.{name}" = "{module}"', "")],
-            "it is quarantined: it serves 'api.fresh0', which its metadata does not declare",
+            "it is quarantined: it serves 'api.fresh0', which its metadata does not declare (what is installed is "
+            "read, not pyproject.toml: after a change of it, pip install --editable . again)",
         ),
         (
             [("@hookimpl\n    def jackfield_settings", "def jackfield_settings")],
@@ -145,6 +146,27 @@ def test_what_is_imported_of_a_plugin_that_is_off_is_told(
     (tmp_path / "sitecustomize.py").write_text("import plug_fresh0")
     monkeypatch.syspath_prepend(tmp_path)
     assert faults_of("fresh0", project=project) == ["switched off, this of it is imported all the same: plug_fresh0"]
+
+
+def test_a_hook_that_is_not_imported_is_told(write: Write) -> None:
+    """It stands in a module of the plugin, and the one that the entry point names has not got it."""
+    project = write(('"""A plugin."""', '"""A plugin."""\n\n    from plug_{name}.plugin import Settings as _Settings'))
+    (project / "src/plug_fresh0/plugin.py").write_text(
+        "from jackfield import hookimpl\n\nclass Settings: ...\n\n@hookimpl\nasync def jackfield_shutdown(): ...\n"
+    )
+    assert faults_of("fresh0", project=project) == [
+        "nobody calls jackfield_shutdown of plug_fresh0.plugin: import it into plug_fresh0, which the entry point names"
+    ]
+
+
+def test_a_name_that_is_a_modules_is_told(write: Write) -> None:
+    """A module that no entry point names is given as itself."""
+    with pytest.raises(SetupError) as raised:
+        assert_plugin_contract("plug_fresh0", project=write())
+    assert str(raised.value).startswith(
+        "there is no plugin 'plug_fresh0'; 'plug_fresh0' is a module, which is given as itself: import plug_fresh0; "
+        "did you mean "
+    )
 
 
 # ------------------------------------------------------------------- what is left behind

@@ -117,6 +117,30 @@ def test_the_flag_makes_the_server_real(run: pytest.Pytester) -> None:
     run.runpytest_inprocess().assert_outcomes(passed=1, failed=2)
 
 
+def test_a_failure_shows_the_line_of_the_test(run: pytest.Pytester) -> None:
+    """And nothing of what lies between it and the error."""
+    run.makepyfile(
+        """
+        from jackfield.testing import assert_plugin_contract
+
+        async def test_a_call(jackfield_client):
+            await jackfield_client.call("api.fresh.helo")
+
+        async def test_a_stream(jackfield_client):
+            async for item in jackfield_client.stream("api.fresh.helo"):
+                pass
+
+        def test_the_contract():
+            class Empty: ...
+            assert_plugin_contract("fresh", settings={"wrd": "x"})
+        """
+    )
+    result = run.runpytest_inprocess()
+    result.assert_outcomes(failed=3)
+    places = re.findall(r"^(\S+\.py):\d+: \w+", result.stdout.str(), re.MULTILINE)
+    assert places == ["test_a_failure_shows_the_line_of_the_test.py"] * 3
+
+
 BAD_USES = {
     "@pytest.mark.jackfield('frehs')": "there is no plugin 'frehs'; did you mean 'fresh'?",
     "@pytest.mark.jackfield(setings={})": "@pytest.mark.jackfield takes no setings; did you mean settings?",

@@ -1,8 +1,9 @@
-"""Leave out what was not asked for, and say how to go on."""
+"""Leave out what was not asked for and what an installer has compiled of the template, and say how to go on."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +18,9 @@ UNASKED = {
 for path, unasked in UNASKED.items():
     if unasked:
         Path(path).unlink()
+
+for cache in list(Path().rglob("__pycache__")):
+    shutil.rmtree(cache)
 
 folder = Path.cwd()
 sys.stdout.write(f"""\

@@ -23,6 +23,7 @@ from jackfield._shape import FlatModel
 
 Handler = Callable[..., object]
 
+_UNRESOLVED: Final = "import the name outside of `if TYPE_CHECKING:`; annotations are read when the server runs"
 _MAX_DETAILS: Final = 50
 _MAX_KEY: Final = 64
 _MANY_FAULTS: Final = 1000
@@ -204,7 +205,9 @@ class Contract:
             return typing.get_type_hints(handler, include_extras=True)
         except Exception as error:
             raise ContractError(
-                f"{self._where}: an annotation cannot be resolved: {error}", kind=type(error).__name__
+                f"{self._where}: an annotation cannot be resolved: {error}",
+                kind=type(error).__name__,
+                hint=_UNRESOLVED if isinstance(error, NameError) else None,
             ) from error
 
     def _annotation(self, handler: Handler, hints: Mapping[str, object], name: str) -> object:

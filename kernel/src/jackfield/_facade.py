@@ -295,7 +295,15 @@ def _explain(plugin: object, error: pluggy.PluginValidationError) -> str:
     known = hook_names()
     problems = []
     for name in dir(plugin):
-        if hasattr(getattr(plugin, name, None), f"{_hooks.PROJECT}_impl") and name not in known:
+        found: Any = getattr(plugin, name, None)
+        if not hasattr(found, f"{_hooks.PROJECT}_impl"):
+            continue
+        if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1)
             problems.append(f"there is no hook {name!r}" + (f"; did you mean {nearest[0]!r}?" if nearest else ""))
+            continue
+        takes = list(inspect.signature(getattr(_hooks, name)).parameters)
+        wrong = [repr(one) for one in inspect.signature(found).parameters if one not in takes]
+        if wrong:
+            problems.append(f"{name} takes {', '.join(takes) or 'no arguments'}, and has no {', '.join(wrong)}")
     return "; ".join(problems) or " ".join(str(error).split())

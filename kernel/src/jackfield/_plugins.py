@@ -35,6 +35,7 @@ from jackfield._service import Function, Service
 from jackfield._settings import Settings
 
 NOT_LISTED: Final = "NotListed"
+_STALE: Final = "what is installed is read, not pyproject.toml: after a change of it, pip install --editable . again"
 
 log: Final = logging.getLogger("jackfield.plugins")
 
@@ -256,12 +257,10 @@ def _served(plugin: Plugin, services: Sequence[Service]) -> tuple[Served, ...]:
     problems += [f"declares {name!r}, which it does not serve" for name in sorted(declared - set(provided))]
     problems += [f"has two services for {name!r}" for name in sorted({n for n in provided if provided.count(n) > 1})]
     if problems:
-        forgotten = forgotten_marks(plugin.object)
-        raise PluginError(
-            f"it {'; it '.join(problems)}",
-            kind="NamespaceError",
-            hint=f"mark {', '.join(forgotten)} with @hookimpl" if forgotten else None,
-        )
+        hint = None if declared == set(provided) else _STALE
+        if forgotten := forgotten_marks(plugin.object):
+            hint = f"mark {', '.join(forgotten)} with @hookimpl"
+        raise PluginError(f"it {'; it '.join(problems)}", kind="NamespaceError", hint=hint)
     served, faults = [], []
     for service in services:
         for function in service.functions:
@@ -275,7 +274,9 @@ def _served(plugin: Plugin, services: Sequence[Service]) -> tuple[Served, ...]:
                 faults.append(error)
     if faults:
         reasons = [" ".join(fault.reason.split()) for fault in faults]
-        raise PluginError("; ".join(reasons), kind=faults[0].kind)
+        raise PluginError(
+            "; ".join(reasons), kind=faults[0].kind, hint=next((one.hint for one in faults if one.hint), None)
+        )
     return tuple(served)
 
 

@@ -59,6 +59,10 @@ WRITER: Final = core_schema.plain_serializer_function_ser_schema(_write, info_ar
 _ANYTHING: Final = core_schema.any_schema(serialization=WRITER)
 
 
+def _is_buffer(node: Any) -> bool:
+    return isinstance(node, dict) and node.get("serialization") is WRITER and node["type"] != "any"
+
+
 class _Rewriter:
     """Rewrites one core schema. Shared parts are rewritten once, so that their number stays what it was."""
 
@@ -99,6 +103,8 @@ class _Rewriter:
             new["allow_inf_nan"] = False
         if kind in _ITEMS:
             new.setdefault(_ITEMS[kind], _ANYTHING)
+        if kind == "union":  # the name of an alternative stands in the path of its faults
+            new["choices"] = [(one, "Buffer") if _is_buffer(one) else one for one in new["choices"]]
         if kind in {"model-fields", "typed-dict"} and (extra or new.get("extra_behavior") == "allow"):
             new.setdefault("extras_schema", _ANYTHING)
         return new

@@ -13,5 +13,6 @@ def test_it_is_listed() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"is it installed? pip install --editable .\n{done.stderr}"
     listed = json.loads(done.stdout)
-    assert listed["reason"] is None
-    assert listed["namespaces"] == ["{{ cookiecutter.namespace }}"]
+    assert listed["reason"] is None, f"{listed['reason']}\n{listed['hint']}"
+    again = "is pyproject.toml changed? What is installed is read: pip install --editable . again"
+    assert listed["namespaces"] == ["{{ cookiecutter.namespace }}"], again

@@ -41,11 +41,13 @@ class Answers:
 
     Attributes:
         failed: Whether the command has failed.
+        saves: Whether Buffers go to a file.
     """
 
     def __init__(self, event: str, output: Path | None, bar: Bar, *, as_json: bool) -> None:
         self.failed = False
         self._event = event
+        self.saves = output is not None
         self._output = output
         self._as_json = as_json
         self._bar = bar

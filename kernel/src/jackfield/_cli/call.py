@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,7 @@ from jackfield._cli.answers import Answers, show_error
 from jackfield._cli.bar import Bar
 from jackfield._cli.options import json_option, read_settings, target_options
 from jackfield._cli.remote import Listener, Target
-from jackfield._cli.terminal import end, fail, note, printable, stop_writing, to_json
+from jackfield._cli.terminal import end, fail, note, pipe, printable, stop_writing, to_json
 from jackfield._contract import Kind
 from jackfield._errors import CallError, Code, EncodeError
 from jackfield._json import Value
@@ -219,13 +221,29 @@ async def _write(exchange: Exchange, answers: Answers) -> None:
     if await exchange.opened() in (Kind.UNARY, Kind.CLIENT):
         answers.result(await exchange.outcome())
         return
-    while True:
-        try:
-            item = await exchange.next()
-        except StopAsyncIteration:
-            break
-        await answers.item(item)
+    with _while_read(exchange, None if answers.saves else pipe()):
+        while True:
+            try:
+                item = await exchange.next()
+            except StopAsyncIteration:
+                break
+            await answers.item(item)
     answers.end()
+
+
+@contextlib.contextmanager
+def _while_read(exchange: Exchange, output: int | None) -> Iterator[None]:
+    """End a stream with `BrokenPipeError` as soon as nobody reads this pipe any more, though no item comes."""
+    loop = asyncio.get_running_loop()
+    if output is None or sys.platform == "win32":  # where a loop cannot watch pipes, the next item finds it out
+        yield
+        return
+    # The end of a pipe that is written into becomes readable when the other one is closed, and never before.
+    loop.add_reader(output, exchange.cancel, BrokenPipeError())
+    try:
+        yield
+    finally:
+        loop.remove_reader(output)
 
 
 def _check(data: str | None, file: Path | None, items: str | None, output: Path | None) -> None:

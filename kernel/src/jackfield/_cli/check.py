@@ -11,7 +11,7 @@ import click
 
 from jackfield._cli.contract.carried import outdated
 from jackfield._cli.inspection import Inspection, inspect, is_faulty
-from jackfield._cli.options import json_option
+from jackfield._cli.options import config_option, json_option
 from jackfield._cli.readiness import unfounded, unmatched, unopened, unservable
 from jackfield._cli.terminal import clean, columns, complain, end, line, note, write, write_json
 from jackfield._configuration import DEFAULT_FILE, load
@@ -27,12 +27,13 @@ _HINT: Final = "install a wheel that was built from the code which runs"
 
 @click.command("check")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
+@config_option
 @json_option
-def command(path: Path | None, *, as_json: bool) -> None:
+def command(path: Path | None, config: Path | None, *, as_json: bool) -> None:
     """Check the configuration and every plugin that would be in service.
 
-    PATH is a configuration file, or a folder with a jackfield.toml; the file that a server would read, if
-    left out.
+    PATH is a configuration file, as with --config, or a folder with a jackfield.toml; the file that a server would
+    read, if left out.
     Each plugin is loaded in a process of its own; none is started. Plugins that are disabled, or not on the list, are
     no faults. One that does not keep the contract which its distribution carries is one.
 
@@ -41,7 +42,9 @@ def command(path: Path | None, *, as_json: bool) -> None:
 
     Exit status: 0 there is no fault, 1 there is one.
     """
-    file = path / DEFAULT_FILE if path is not None and path.is_dir() else path
+    if path is not None and config is not None:
+        raise click.UsageError("PATH and --config exclude each other.")
+    file = path / DEFAULT_FILE if path is not None and path.is_dir() else path or config
     try:
         settings = load(file)
     except StartError as error:

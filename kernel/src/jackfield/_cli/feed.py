@@ -41,9 +41,12 @@ def argument(data: str) -> object:
         raise click.BadParameter(f"{source!r} cannot be read: {error.strerror}.", param_hint="DATA") from None
     except UnicodeDecodeError:
         raise click.BadParameter(f"{source} is not UTF-8; --file sends bytes.", param_hint="DATA") from None
-    example = text if re.fullmatch(r"[\w .,;:!-]{1,40}", text) else "hello"
+    hint = f" --file {source} sends it as it is, in a Buffer."
+    if not data.startswith("@"):
+        example = text if re.fullmatch(r"[\w .,;:!-]{1,40}", text) else "hello"
+        hint = f" A string goes in quotes: '\"{example}\"'"
     try:
-        return _parsed(text, source, "DATA", f" A string goes in quotes: '\"{example}\"'")
+        return _parsed(text, source, "DATA", hint)
     except click.BadParameter:
         if source == "DATA" or not _are_lines(text):
             raise
@@ -64,13 +67,14 @@ def lines(source: str) -> Iterator[Any]:
         click.BadParameter: It cannot be read, or a line of it, named by its number, is not JSON or cannot be sent.
     """
     name = "standard input" if source == "-" else repr(source)
+    hint = "" if source == "-" else f" --file {source} sends the file itself, in Buffers."
     try:
         # Not sys.stdin: a thread that waits in it for ever would hold its lock when the process ends.
         raw = io.FileIO(0, closefd=False) if source == "-" else io.FileIO(source)
         with io.BufferedReader(raw) as reader:
             for number, line in enumerate(reader, 1):
                 if line.strip():
-                    value = _parsed(line, f"line {number} of {name}", "--items")
+                    value = _parsed(line, f"line {number} of {name}", "--items", hint)
                     _check(value, f"line {number} of {name}")
                     yield value
     except OSError as error:
@@ -142,7 +146,7 @@ def _parsed(text: str | bytes, source: str, option: str, hint: str = "") -> Any:
     except RecursionError:
         raise click.BadParameter(f"{source} is nested too deeply.", param_hint=option) from None
     except UnicodeDecodeError:
-        raise click.BadParameter(f"{source} is not UTF-8.", param_hint=option) from None
+        raise click.BadParameter(f"{source} is not UTF-8.{hint}", param_hint=option) from None
     except ValueError as error:
         raise click.BadParameter(f"{source} is not JSON ({error}).{hint}", param_hint=option) from None
 

@@ -134,6 +134,9 @@ def _page(function: FunctionInfo) -> Iterator[str]:
     for event, schema in function.emits.items():
         yield f"emits {line(event)}"
         yield from (f"  {text}" for text in schemas.describe(schema))
+    if function.requires:
+        yield "requires"
+        yield f"  {', '.join(map(line, function.requires))}"
     if function.errors:
         yield "errors"
         yield f"  {', '.join(map(line, function.errors))}"

@@ -92,12 +92,24 @@ def _answers(template: Path, given: dict[str, Any], fault: Fault, no_input: bool
         if question.startswith("_") or question in answers:
             continue
         if not no_input:
-            answers[question] = _ask(question, prompts[question], _rendered(default, answers), fault)
+            answers[question] = _asked(question, prompts[question], _rendered(default, answers), fault)
             continue
         answers[question] = default[0] if isinstance(default, list) else _rendered(default, answers)
         if found := fault(question, answers[question]):
             fail(found, _USAGE)
     return answers
+
+
+def _asked(question: str, prompt: str, default: Any, fault: Fault) -> Any:
+    """Return the answer to a question, or end the command where nobody is there to give one."""
+    try:
+        return _ask(question, prompt, default, fault)
+    except click.Abort as aborted:
+        if sys.stdin.isatty() or not isinstance(aborted.__context__, EOFError):
+            raise
+    click.echo()
+    give = "give NAME" if question == "name" else f"give --{question}, or --no-input"
+    fail(f"there is no terminal to ask for the {question}: {give}", _USAGE)
 
 
 def _ask(question: str, prompt: str, default: Any, fault: Fault) -> Any:

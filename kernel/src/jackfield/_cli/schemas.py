@@ -26,11 +26,11 @@ _BOUNDS: Final = (
 
 
 def describe(schema: Schema) -> list[str]:
-    """Return the lines that describe a schema: its fields where it is an object, else its type."""
+    """Return the lines that describe a schema: its fields where it is an object, its type, or both in a union."""
     reader = _Reader(schema)
     rows = list(reader.fields(schema, 0, frozenset()))
     if rows:
-        return columns(rows)
+        return [*([reader.type_of(schema)] if reader.is_union(schema) else []), *columns(rows)]
     return [", ".join([reader.type_of(schema), *reader.bounds(schema)])]
 
 
@@ -79,6 +79,11 @@ class _Reader:
         if isinstance(kind, list):
             return " | ".join(map(str, kind))
         return line(str(kind)) if kind else "anything"
+
+    def is_union(self, schema: Schema) -> bool:
+        """Tell whether a value can be one thing or another."""
+        schema = self._resolved(schema)
+        return bool(schema.get("anyOf") or schema.get("oneOf"))
 
     def bounds(self, schema: Schema) -> list[str]:
         """Return what a value has to keep to."""

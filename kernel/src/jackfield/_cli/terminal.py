@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
@@ -66,6 +67,15 @@ def write_json(value: object) -> None:
 def write_bytes(data: bytes) -> None:
     """Write bytes as they are, at once."""
     _put(data)
+
+
+def pipe() -> int | None:
+    """Return the descriptor of standard output where it is a pipe, whose reader can go away."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # it is no file at all
+        return None
+    return descriptor if stat.S_ISFIFO(os.fstat(descriptor).st_mode) else None
 
 
 def stop_writing() -> None:

@@ -31,6 +31,7 @@ PATIENCE: Final = 5.0
 """Seconds beyond the deadline in which the server may still say that it has passed."""
 WAIT_LIMIT: Final = 30.0
 """Seconds that a call without a deadline waits for a connection."""
+__tracebackhide__: Final = True  # to pytest: a call that fails is to be read where it is made
 _FIRST_DELAY: Final = 0.5
 _LAST_DELAY: Final = 8.0
 """Seconds between attempts to come back, give or take half of it, so that not all clients come at once."""

@@ -6,7 +6,7 @@ import asyncio
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from jackfield._contract import Kind
 from jackfield._errors import CallError, Code
@@ -17,6 +17,8 @@ from jackfield.client._subscription import Subscription
 from jackfield.client._upload import Items
 
 H = TypeVar("H", bound=Handler)
+
+__tracebackhide__: Final = True  # to pytest: a call that fails is to be read where it is made
 
 
 class Client:

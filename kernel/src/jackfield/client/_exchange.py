@@ -30,6 +30,7 @@ USUAL_MESSAGE_SIZE: Final = 1_000_000
 GRANT_AGE: Final = 5.0
 """Seconds after which what was taken is granted again, though it is little, so that a server does not take a caller
 that is slow but steady for one that has gone."""
+__tracebackhide__: Final = True  # to pytest: a call that fails is to be read where it is made
 _STREAMS: Final = {kind.value: kind for kind in (Kind.SERVER, Kind.CLIENT, Kind.BOTH)}
 
 

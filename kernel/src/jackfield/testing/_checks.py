@@ -8,13 +8,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from jackfield._configuration import models_in
 from jackfield._contract import Kind
-from jackfield._facade import forgotten_marks
+from jackfield._facade import forgotten_marks, hook_names
+from jackfield._hooks import PROJECT
 from jackfield._plugins import Plugin, Served
 from jackfield.testing._given import Given
 from jackfield.testing._project import FILE
@@ -65,6 +67,14 @@ def marks(plugin: Plugin) -> Iterator[str]:
     forgotten = forgotten_marks(plugin.object)
     if forgotten:
         yield f"nobody calls {', '.join(forgotten)}: mark what is to be a hook with @hookimpl"
+    if not isinstance(plugin.object, ModuleType):
+        return
+    entry = plugin.object.__name__
+    for module in [name for name in sys.modules if name.startswith(f"{entry}.")]:
+        for hook in hook_names():
+            marked = hasattr(getattr(sys.modules[module], hook, None), f"{PROJECT}_impl")
+            if marked and not hasattr(plugin.object, hook):
+                yield f"nobody calls {hook} of {module}: import it into {entry}, which the entry point names"
 
 
 def settings(plugin: Plugin) -> Iterator[str]:

@@ -49,6 +49,7 @@ def assert_plugin_contract(
         AssertionError: It does not keep the contract; each fault says what to do.
         SetupError: There is no such plugin, or an event loop runs already.
     """
+    __tracebackhide__ = True  # what is to be read is the list
     with contextlib.suppress(RuntimeError):
         asyncio.get_running_loop()
         raise SetupError(

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -117,10 +118,18 @@ def _named(name: str, near: Path) -> Given:
     nearest = difflib.get_close_matches(name, [*ours, *installed], n=1)
     raise SetupError(
         f"there is no plugin {name!r}"
+        + (f"; {name!r} is a module, which is given as itself: import {name}" if _is_module(name) else "")
         + (f"; did you mean {nearest[0]!r}?" if nearest else ".")
         + (f" {project.file} names {', '.join(ours)}" if project else f" No {FILE} in {near} or above it names plugins")
         + f", and installed are {', '.join(installed) or 'none'}"
     )
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return name in sys.modules or find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _look(near: Path, means: Callable[[Found], bool]) -> Given | None:
