@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from jackfield.testing import RunningKernel
+from plugins.metrics.tests.conftest import beside
 from plugins.metrics.tests.scraping import Scrape, scrape
-from tests.support.server import Server
 
 ROOT = Path(__file__).parents[3]
 
@@ -16,8 +19,10 @@ def metrics(found: Scrape) -> set[str]:
     return {f"{name}_total" if family.type == "counter" else name for name, family in found.families.items()}
 
 
-async def test_every_metric_is_documented(server: Server) -> None:
+@beside
+@pytest.mark.jackfield(network=True)
+async def test_every_metric_is_documented(jackfield_kernel: RunningKernel) -> None:
     """In the table, and nothing else is in it."""
     written = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
     table = written.partition("## The metrics\n")[2].partition("\n## ")[0]
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == metrics(await scrape(server.url))
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == metrics(await scrape(jackfield_kernel.url))
