@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from jwt import (
+    DecodeError,
     ExpiredSignatureError,
+    ImmatureSignatureError,
     InvalidAudienceError,
+    InvalidIssuedAtError,
     InvalidIssuerError,
     InvalidSignatureError,
     InvalidTokenError,
@@ -35,13 +38,16 @@ _MAX_SCOPES: Final = 1000
 _REQUIRED: Final = ["exp", "iss", "aud", "sub"]
 _LATEST: Final = 2**53
 _FAULTS: Final[Mapping[type[InvalidTokenError], str]] = {
+    DecodeError: "it cannot be read",
     ExpiredSignatureError: "it has expired",
+    ImmatureSignatureError: "it is not good yet",
     InvalidAudienceError: "its aud is not what `audience` says",
+    InvalidIssuedAtError: "its iat is no time",
     InvalidIssuerError: "its iss is not what `issuer` says",
     InvalidSignatureError: "its signature is not that of the key",
     MissingRequiredClaimError: "one of exp, iss, aud and sub is missing",
 }
-"""What is wrong, in words; of others the name of the exception, since its text may hold a part of the token."""
+"""What is wrong, in words of our own, since the text of an exception may hold a part of the token."""
 
 
 class Rejected(Exception):
@@ -110,9 +116,9 @@ class Verifier:
                 options={"require": _REQUIRED, "enforce_minimum_key_length": True},
             )
         except InvalidTokenError as error:
-            raise Rejected(_FAULTS.get(type(error), type(error).__name__)) from None
-        except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise Rejected(f"it cannot be verified: {type(error).__name__}") from None
+            raise Rejected(_FAULTS.get(type(error), "it is not valid")) from None
+        except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+            raise Rejected("it cannot be verified with its key") from None
         return self._claims(_object(payload, "its claims"))
 
     def _parts(self, token: object) -> tuple[dict[str, Any], str]:
