@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from jackfield import CallError
-from jackfield.client import ConnectError, connect
-from tests.support.server import Server, serving
-from tests.support.tokens import settings, token
+from jackfield.client import ConnectError
+from jackfield.testing import RunningKernel
+from tests.support.tokens import AUDIENCE, ISSUER, SECRET, token
 from tests.support.waiting import until
 
 WHOAMI = "api.auth.whoami"
 COUNT = "api.services.test.count"
 
-
-@pytest.fixture(scope="module", name="server")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server on which whoever is known may call the demonstration."""
-    config = f'[plugins]\npolicy = "listed"\nenabled = ["jwt", "demo"]\n{settings()}'
-    config += '[[access.rules]]\nfunctions = "api.services.test.*"\n'
-    with serving(tmp_path_factory.mktemp("client"), config=config) as server:
-        yield server
+pytestmark = pytest.mark.jackfield(
+    settings={"issuer": ISSUER, "audience": AUDIENCE, "algorithms": ["HS256"], "secret": SECRET},
+    neighbours={"demo": "demo"},
+    config={"access": {"rules": [{"functions": "api.services.test.*"}]}},
+)
+"""Whoever is known may call the demonstration."""
 
 
 class Source:
@@ -37,13 +33,12 @@ class Source:
         return token({"jti": f"{id(self)}-{self.given}", "scope": f"n{self.given}"}, **self.options)  # type: ignore[arg-type]
 
 
-async def test_a_token_is_refreshed_before_it_ends(server: Server) -> None:
+async def test_a_token_is_refreshed_before_it_ends(jackfield_kernel: RunningKernel) -> None:
     """The stream that runs meanwhile shows that the connection is the same."""
+    # In real time: the library that verifies tokens asks `datetime.now`, which the kernel's clock does not move.
     source = Source(lasts=3)
-    async with (
-        connect(server.url, token=source, reconnect=False) as client,
-        client.stream(COUNT, credit=1) as stream,
-    ):
+    client = await jackfield_kernel.connect(token=source)
+    async with client.stream(COUNT, credit=1) as stream:
         await anext(stream)
         await until(lambda: source.given >= 2)
         while (scopes := (await client.call(WHOAMI))["scopes"]) == ["n1"]:
@@ -52,51 +47,47 @@ async def test_a_token_is_refreshed_before_it_ends(server: Server) -> None:
         assert await anext(stream) == {"n": 2}
 
 
-async def test_each_connection_has_a_fresh_token(server: Server) -> None:
+async def test_each_connection_has_a_fresh_token(jackfield_kernel: RunningKernel) -> None:
     """When the first one is revoked the client comes back with another."""
     source = Source()
-    async with (
-        connect(server.url, token=token({"scope": "jackfield:operator"})) as operator,
-        connect(server.url, token=source) as client,
-    ):
-        assert (await client.call(WHOAMI))["scopes"] == ["n1"]
-        assert await operator.call("api.auth.revoke", {"jti": f"{id(source)}-1"}) == {"closed": 1}
-        await until(lambda: not client.connected or source.given > 1)
-        assert (await client.call(WHOAMI))["scopes"] == ["n2"]
+    operator = await jackfield_kernel.connect(token=token({"scope": "jackfield:operator"}))
+    client = await jackfield_kernel.connect(token=source, reconnect=True)
+    assert (await client.call(WHOAMI))["scopes"] == ["n1"]
+    assert await operator.call("api.auth.revoke", {"jti": f"{id(source)}-1"}) == {"closed": 1}
+    await until(lambda: not client.connected or source.given > 1)
+    assert (await client.call(WHOAMI))["scopes"] == ["n2"]
 
 
-async def test_a_plain_function_will_do(server: Server) -> None:
+async def test_a_plain_function_will_do(jackfield_kernel: RunningKernel) -> None:
     """And `refresh` asks it at once."""
     scopes = ["a"]
-    async with connect(server.url, token=lambda: token({"scope": scopes[0]})) as client:
-        scopes[0] = "b c"
-        answer = await client.refresh()
-        assert answer["scopes"] == ["b", "c"]
-        assert (await client.call(WHOAMI)) == {"sub": "alice", **answer}
+    client = await jackfield_kernel.connect(token=lambda: token({"scope": scopes[0]}))
+    scopes[0] = "b c"
+    answer = await client.refresh()
+    assert answer["scopes"] == ["b", "c"]
+    assert (await client.call(WHOAMI)) == {"sub": "alice", **answer}
 
 
-async def test_a_refresh_that_is_refused_changes_nothing(server: Server) -> None:
+async def test_a_refresh_that_is_refused_changes_nothing(jackfield_kernel: RunningKernel) -> None:
     """The error is the server's; a client without a token has none to show."""
     tokens = [token({"sub": "bob"}), "rubbish", token()]
-    async with connect(server.url, token=tokens.pop) as client:
-        with pytest.raises(CallError, match="unauthenticated"):
-            await client.refresh()
-        with pytest.raises(CallError, match="permission_denied"):
-            await client.refresh()
-        with pytest.raises(ConnectError, match=r"the function that gives the token failed \(IndexError\)"):
-            await client.refresh()
-        assert (await client.call(WHOAMI))["sub"] == "alice"
+    client = await jackfield_kernel.connect(token=tokens.pop)
+    with pytest.raises(CallError, match="unauthenticated"):
+        await client.refresh()
+    with pytest.raises(CallError, match="permission_denied"):
+        await client.refresh()
+    with pytest.raises(ConnectError, match=r"the function that gives the token failed \(IndexError\)"):
+        await client.refresh()
+    assert (await client.call(WHOAMI))["sub"] == "alice"
 
 
-async def test_a_function_that_gives_no_token_lets_nobody_in(server: Server) -> None:
+async def test_a_function_that_gives_no_token_lets_nobody_in(jackfield_kernel: RunningKernel) -> None:
     """The error names what it returned or raised."""
 
     def fails() -> str:
         raise LookupError("my secret")
 
     with pytest.raises(ConnectError, match=r"the function that gives the token failed \(LookupError\)$"):
-        async with connect(server.url, token=fails):
-            pass
+        await jackfield_kernel.connect(token=fails)
     with pytest.raises(ConnectError, match="the function that gives the token returned a NoneType"):
-        async with connect(server.url, token=lambda: None):  # type: ignore[arg-type]
-            pass
+        await jackfield_kernel.connect(token=lambda: None)  # type: ignore[arg-type]

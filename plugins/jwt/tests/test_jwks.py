@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from jackfield import CallError
+from jackfield.client import ConnectError
+from jackfield.testing import RunningKernel, Serve
 from jackfield_jwt import keyring
 from jackfield_jwt.fetching import FetchFault, fetch
 from jackfield_jwt.keyring import RemoteKeys
 from jackfield_jwt.settings import JwtSettings
-from tests.support.server import Server, serving
-from tests.support.tokens import AUDIENCE, ISSUER, jwk, settings, token
-from tests.support.waiting import until
-from tests.support.wire import wire
+from tests.support.tokens import AUDIENCE, ISSUER, jwk, token
+from tests.support.waiting import LIMIT, until
 
 
 class Issuer:
@@ -77,90 +75,89 @@ def _issuer() -> Iterator[Issuer]:
     issuer.close()
 
 
-@contextmanager
-def guarded(folder: Path, issuer: Issuer, *lines: str) -> Iterator[Server]:
-    """Run a server whose keys are the issuer's."""
-    config = settings('algorithms = ["ES256"]', f'jwks_url = "{issuer.url}"', *lines)
-    with serving(folder, config=f'[plugins]\npolicy = "listed"\nenabled = ["jwt"]\n{config}') as server:
-        yield server
+def settings(issuer: Issuer, **changes: Any) -> dict[str, Any]:
+    """Return settings of a plugin whose keys are the issuer's."""
+    return {"algorithms": ["ES256"], "issuer": ISSUER, "audience": AUDIENCE, "jwks_url": issuer.url, **changes}
 
 
-async def admitted(server: Server, key: str, header: dict[str, Any] | None = None) -> str:
+async def admitted(kernel: RunningKernel, key: str, header: dict[str, Any] | None = None) -> str:
     """Show a token of a key; return `in`, or the code of the refusal."""
-    async with wire(server.url, join=False) as client:
-        answer = str(await client.join(json.dumps({"token": token(alg="ES256", key=key, header=header)})))
-    return "in" if answer.startswith("40{") else str(json.loads(answer[2:])["data"]["code"])
-
-
-def probe(server: Server) -> str:
-    """Return what `/readyz?verbose` says."""
     try:
-        with urllib.request.urlopen(f"{server.url}/readyz?verbose", timeout=20) as answer:
-            return str(answer.read().decode())
-    except urllib.error.HTTPError as error:
-        with error:
-            return str(error.read().decode())
+        async with await kernel.connect(token=token(alg="ES256", key=key, header=header)):
+            return "in"
+    except ConnectError as error:
+        return error.code
 
 
-async def becomes(server: Server, key: str, state: str) -> None:
+async def probe(kernel: RunningKernel) -> str:
+    """Return what `/readyz?verbose` says."""
+    async with aiohttp.ClientSession() as session, session.get(f"{kernel.url}/readyz?verbose") as answer:
+        return await answer.text()
+
+
+async def says(kernel: RunningKernel, text: str) -> None:
+    """Wait until `/readyz?verbose` has this in it; probes that come soon after one another get the same answer."""
+    async with asyncio.timeout(LIMIT):
+        while text not in await probe(kernel):  # noqa: ASYNC110 - nobody but the server says so
+            await asyncio.sleep(0.02)
+
+
+async def becomes(kernel: RunningKernel, key: str, state: str) -> None:
     """Wait until tokens of a key are met with this."""
-    async with asyncio.timeout(20):
-        while await admitted(server, key) != state:
+    async with asyncio.timeout(LIMIT):
+        while await admitted(kernel, key) != state:
             pass
 
 
-async def test_25_keys_change_while_clients_are_there(tmp_path: Path, issuer: Issuer) -> None:
+async def test_25_keys_change_while_clients_are_there(issuer: Issuer, jackfield_serve: Serve) -> None:
     """A token of a new key is taken at once, one of a key that is gone no longer; who is in stays in."""
-    with guarded(tmp_path, issuer, "jwks_cooldown = 3600") as server:
+    async with jackfield_serve("jwt", settings=settings(issuer, jwks_cooldown=3600), network=True) as kernel:
         assert issuer.hits == 1
-        async with wire(server.url, join=False) as alice:
-            assert str(await alice.join(json.dumps({"token": token(alg="ES256", key="ec-1")}))).startswith("40{")
-            issuer.publish("ec-2")
-            assert await asyncio.gather(*(admitted(server, "ec-2") for _ in range(5))) == ["in"] * 5
-            assert issuer.hits == 2
-            assert await admitted(server, "ec-1") == "unauthenticated"
-            shown = json.dumps({"token": token(alg="ES256", key="ec-2")})
-            assert "data" in await alice.ask(f'427["api.auth.refresh",{shown}]')
-            for number in range(20):
-                assert await admitted(server, "ec-2", {"kid": f"made-up-{number}"}) == "unauthenticated"
-            assert issuer.hits == 2
-            assert (await alice.ask('427["api.auth.whoami"]'))["data"]["sub"] == "alice"
-        assert "[+]health/jwt ok: 1 key, fetched " in probe(server)
+        keys = iter(["ec-1", "ec-2"])
+        alice = await kernel.connect(token=lambda: token(alg="ES256", key=next(keys)))
+        issuer.publish("ec-2")
+        assert await asyncio.gather(*(admitted(kernel, "ec-2") for _ in range(5))) == ["in"] * 5
+        assert issuer.hits == 2
+        assert await admitted(kernel, "ec-1") == "unauthenticated"
+        assert "scopes" in await alice.refresh()
+        for number in range(20):
+            assert await admitted(kernel, "ec-2", {"kid": f"made-up-{number}"}) == "unauthenticated"
+        assert issuer.hits == 2
+        assert (await alice.call("api.auth.whoami"))["sub"] == "alice"
+        assert "[+]health/jwt ok: 1 key, fetched " in await probe(kernel)
 
 
-async def test_25_without_keys_nobody_is_let_in_until_they_come(tmp_path: Path, issuer: Issuer) -> None:
+async def test_25_without_keys_nobody_is_let_in_until_they_come(issuer: Issuer, jackfield_serve: Serve) -> None:
     """The server starts, is unready, tells clients to come back, and heals by itself."""
     issuer.status = 500
-    with guarded(tmp_path, issuer, "jwks_lifetime = 1", "jwks_max_stale = 2", "jwks_cooldown = 3600") as server:
-        assert server.plugins["jwt"]["state"] == "started"
-        async with wire(server.url, join=False) as client:
-            answer = str(await client.join(json.dumps({"token": token(alg="ES256", key="ec-1")})))
-        refused = json.loads(answer[2:])
-        assert 1000 <= refused["data"].pop("retry_after") <= 5000
-        assert refused == {
-            "message": "Tokens cannot be verified now; try again later.",
-            "data": {"code": "unavailable"},
-        }
-        assert "[-]health/jwt failed: no keys: the answer has the status 500" in probe(server)
+    short = settings(issuer, jwks_lifetime=1, jwks_max_stale=2, jwks_cooldown=3600)
+    async with jackfield_serve("jwt", settings=short, network=True) as kernel:
+        assert kernel.plugin.state == "started"
+        with pytest.raises(ConnectError) as raised:
+            await kernel.connect(token=token(alg="ES256", key="ec-1"))
+        told = raised.value.as_dict()
+        retry_after = told.pop("retry_after")
+        assert isinstance(retry_after, int)
+        assert 1000 <= retry_after <= 5000
+        assert told == {"code": "unavailable", "message": "Tokens cannot be verified now; try again later."}
+        assert "[-]health/jwt failed: no keys: the answer has the status 500" in await probe(kernel)
         issuer.publish("ec-1")
-        await becomes(server, "ec-1", "in")
-        await until(lambda: probe(server).endswith("readyz passed\n"))
+        await becomes(kernel, "ec-1", "in")
+        await says(kernel, "readyz passed\n")
         issuer.status = 503
         hits = issuer.hits
         await until(lambda: issuer.hits > hits)
-        await becomes(server, "ec-1", "unavailable")
-        await until(lambda: "[-]health/jwt failed" in probe(server))
+        await becomes(kernel, "ec-1", "unavailable")
+        await says(kernel, "[-]health/jwt failed")
         issuer.publish("ec-1")
-        await becomes(server, "ec-1", "in")
+        await becomes(kernel, "ec-1", "in")
 
 
 # ------------------------------------------------------------------- the keys alone
 
 
 def _keys(issuer: Issuer, **changes: Any) -> RemoteKeys:
-    made = JwtSettings.model_validate(
-        {"algorithms": "ES256", "issuer": ISSUER, "audience": AUDIENCE, "jwks_url": issuer.url, **changes}
-    )
+    made = JwtSettings.model_validate(settings(issuer, **changes))
     return RemoteKeys(issuer.url, made)
 
 
@@ -221,7 +218,7 @@ async def test_25_what_cannot_be_fetched_has_a_reason(issuer: Issuer, answer: di
     for name, value in answer.items():
         setattr(issuer, name, value)
     with pytest.raises(FetchFault, match=fault):
-        await fetch(issuer.url, 1.0)
+        await fetch(issuer.url, LIMIT)
     assert issuer.hits == 1
 
 
