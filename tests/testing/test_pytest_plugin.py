@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httptools
 import pytest
 
 import jackfield.testing
@@ -14,7 +15,7 @@ from tests.testing.plugins import write_project
 
 pytest_plugins = ["pytester"]
 
-_loaded = jackfield.testing.serve  # so that the runs below do not load it anew each
+_loaded = (jackfield.testing.serve, httptools)  # so that the runs below do not load them anew each, nor lose them
 
 AUTO = """
     [pytest]
