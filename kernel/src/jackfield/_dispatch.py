@@ -62,6 +62,7 @@ class Dispatcher:
 
     client = Client
     reporter = Reporter
+    audience = Audience
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class Dispatcher:
         self._registry = registry
         self._reporter = self.reporter()
         self._reception = Reception(kernel, hooks, limits, self._reporter, closed)
-        self._audience = Audience(hooks.observers(), self._reporter, self._blame)
+        self._audience = self.audience(hooks.observers(), self._reporter, self._blame)
         self._bulkheads = Bulkheads(settings.bulkhead)
         in_service = list(plugins)
         self._breakers = {plugin.name: Breaker(plugin, settings.quarantine, self._switched) for plugin in in_service}

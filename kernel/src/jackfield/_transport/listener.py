@@ -134,12 +134,9 @@ def listen_tcp(host: str, port: int, setting: str) -> socket.socket:
     host = host or ("::" if socket.has_dualstack_ipv6() else "0.0.0.0")  # noqa: S104 - that is what was asked for
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise StartError([f"cannot listen on {where}: {error.strerror} ({setting.partition(',')[0]})"]) from None
-    family, _, _, _, bound = found[0]
-    try:
+        family, _, _, _, bound = found[0]
         listener = _Listener(family, socket.SOCK_STREAM)
-    except OSError as error:  # a family that this machine does not have
+    except OSError as error:  # nobody has that name, or this machine has no such family
         raise StartError([f"cannot listen on {where}: {error.strerror} ({setting.partition(',')[0]})"]) from None
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -17,6 +17,7 @@ from jackfield._transport.listener import listening
 from jackfield._transport.server import HttpServer
 from jackfield.testing._given import Given
 from jackfield.testing._principals import Principals
+from jackfield.testing._undeclared import GivenDispatcher
 
 
 def _end_tests(culprit: str) -> None:
@@ -38,6 +39,7 @@ class GivenKernel(JackfieldKernel):
     """
 
     last_resort = staticmethod(_end_tests)
+    dispatcher = GivenDispatcher
 
     def __init__(self, settings: Settings, given: Sequence[Given], principals: Principals | None) -> None:
         super().__init__(settings, [one.found for one in given])
@@ -54,6 +56,11 @@ class GivenKernel(JackfieldKernel):
     def engine(self) -> Engine:
         """The Engine.IO server."""
         return self._border.eio
+
+    def warn(self) -> None:
+        """Warn of what functions have answered with and do not declare."""
+        if isinstance(self._dispatcher, GivenDispatcher):
+            self._dispatcher.warn()
 
     @property
     def draining(self) -> bool:

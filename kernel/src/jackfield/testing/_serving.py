@@ -60,7 +60,8 @@ async def serve(
         project: The folder from which `pyproject.toml` is looked for, upwards; where the process runs if left out.
 
     Yields:
-        The kernel, started. At the end its clients are disconnected, calls that run are ended, and plugins stopped.
+        The kernel, started. At the end its clients are disconnected, calls that run are ended, and plugins stopped;
+        a `UserWarning` names each function with `errors=` that has raised a code which is missing there.
 
     Raises:
         SetupError: There is no such plugin.
@@ -87,6 +88,7 @@ async def serve(
     try:
         async with running.in_service():
             yield running
+        kernel.warn()
     finally:
         clock.restore()
 
