@@ -207,6 +207,7 @@ async def test_a_server_that_drains(kind: str, executable: str, tmp_path: Path) 
         first = (await regular.call(WHERE))["data"]["pid"]
         leaving, folder, staying = (a, a_folder, b) if first == a.process.pid else (b, b_folder, a)
         running = asyncio.create_task(regular.call("api.where.wait", timeout=LIMIT))
+        await until((folder / "begun").exists)
         told: list[Any] = []
         regular.on("server", told.append)
         leaving.process.terminate()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _COMMANDS: Final = 8
-_BLOCKS: Final = 20
+_BLOCKS: Final = 14
 """Commands and blocks of a document whose examples are run in the common run; longer ones are for the full run."""
 
 

@@ -157,6 +157,7 @@ async def test_51_killed_again_and_again(tmp_path):
     await killed_at_random(tmp_path, 20)
 
 
+@pytest.mark.full
 async def test_a_restart_forgets_nothing(tmp_path):
     """Ended as it should be, with two transports and a plain client; a lost file is another epoch, and is said."""
     with serving(tmp_path, config=CONFIG) as server:

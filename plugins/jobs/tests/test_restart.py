@@ -111,9 +111,6 @@ class Place:
         )
 
 
-BOTH = pytest.mark.parametrize("place", ["sqlite", "redis"], indirect=True)
-
-
 @pytest.fixture(name="place")
 def _place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if getattr(request, "param", "sqlite") == "sqlite":
@@ -144,7 +141,7 @@ async def all_ended(client: Client, jobs: Iterable[str]) -> dict[str, dict[str, 
     return {job: await eventually(lambda job=job: ended(job)) for job in jobs}  # type: ignore[misc]
 
 
-@BOTH
+@pytest.mark.parametrize("place", ["sqlite", pytest.param("redis", marks=pytest.mark.full)], indirect=True)
 @pytest.mark.parametrize(("count", "kills"), [(40, 1), pytest.param(1000, 8, marks=pytest.mark.full)])
 async def test_a_killed_server_loses_no_job(place: Place, count: int, kills: int) -> None:
     """Each ends once. What ran when the server was killed is called again, if it may be, and nothing else is.
@@ -224,7 +221,7 @@ async def test_a_server_that_is_told_to_go_brings_to_an_end_what_it_can(place: P
     assert place.diary.count("slow") == 1
 
 
-@pytest.mark.parametrize("count", [1000, pytest.param(10_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.full)])
 async def test_jobs_that_wait_cost_no_memory(place: Place, count: int) -> None:
     """They are in the file."""
     with place.serving() as server:
