@@ -221,7 +221,7 @@ async def test_a_server_that_is_told_to_go_brings_to_an_end_what_it_can(place: P
     assert place.diary.count("slow") == 1
 
 
-@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [500, pytest.param(3_000, marks=pytest.mark.full)])
 async def test_jobs_that_wait_cost_no_memory(place: Place, count: int) -> None:
     """They are in the file."""
     with place.serving() as server:
