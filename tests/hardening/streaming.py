@@ -193,7 +193,7 @@ class Talker:
             number = self._acks
             await self.send(f"42{number}{json.dumps([event, argument])}")
             while number not in self._answers:
-                await self._read()
+                await self.read()
             return self._answers.pop(number)
 
     async def call(self, function: str, data: Any = None) -> Any:
@@ -215,7 +215,7 @@ class Talker:
     async def hear(self, id: Id) -> Frame:
         """Return the next frame of a stream that is no credit."""
         while not self._frames[id]:
-            await self._read()
+            await self.read()
         return self._frames[id].popleft()
 
     async def items(self, id: Id, count: int) -> list[Any]:
@@ -229,7 +229,7 @@ class Talker:
     async def may_send(self, id: Id) -> int:
         """Return how many items may be sent, which is at least one, waiting for it."""
         while not self.credit[id]:
-            await self._read()
+            await self.read()
         return self.credit[id]
 
     async def is_quiet(self, *ids: Id) -> None:
@@ -241,7 +241,7 @@ class Talker:
     async def is_told_to_go(self) -> None:
         """Wait until the server says that it goes away."""
         while not self._draining:
-            await self._read()
+            await self.read()
 
     @asynccontextmanager
     async def staying(self) -> AsyncIterator[None]:
@@ -264,11 +264,16 @@ class Talker:
         """Wait until the connection is over."""
         try:
             while True:
-                await self._read()
+                await self.read()
         except Gone:
             return
 
-    async def _read(self) -> None:
+    async def read(self) -> None:
+        """Take note of what comes next.
+
+        Raises:
+            Gone: The connection is over.
+        """
         try:
             message = await self.carrier.receive()
         except ConnectionClosed as error:

@@ -124,20 +124,30 @@ class Credit(RuleBasedStateMachine):
     def send(self, number: int, most: int) -> None:
         """Send as many items as may be sent, or fewer."""
         stream = self._pick(number, "hoards", "drinks", "mirrors")
-        if stream and stream.takes:
-            count = min(most, self._client.credit[stream.id])
-            self._client.credit[stream.id] -= count
-            items = [say(stream.id, data=stream.sent + one + 1) for one in range(count)]
-            stream.sent += count
-            if items:
-                self._do(self._client.send(*items))
+        if stream and stream.takes and (count := min(most, self._client.credit[stream.id])):
+            self._do(self._sent(stream, count))
+
+    async def _sent(self, stream: Stream, count: int) -> None:
+        self._client.credit[stream.id] -= count
+        items = [say(stream.id, data=stream.sent + one + 1) for one in range(count)]
+        stream.sent += count
+        await self._client.send(*items)
 
     @rule(number=st.integers(0, 4))
     def wait_for_credit(self, number: int) -> None:
-        """What the function has taken comes back as credit, if nobody else holds all of it."""
+        """What the function has taken comes back as credit. If others hold all of it, what one of them sends does."""
         stream = self._pick(number, "drinks")
         if stream and stream.takes and not any(other.kind in ("hoards", "mirrors") for other in self._streams):
-            assert 0 < self._do(self._client.may_send(stream.id)) <= BUFFER
+            assert 0 < self._do(self._may_send(stream)) <= BUFFER
+
+    async def _may_send(self, stream: Stream) -> int:
+        credit, others = self._client.credit, [other for other in self._streams if other is not stream]
+        while not credit[stream.id]:
+            if sum(credit[other.id] for other in others) == BUFFER:
+                await self._sent(max(others, key=lambda other: credit[other.id]), 1)
+            else:
+                await self._client.read()
+        return credit[stream.id]
 
     @rule(number=st.integers(0, 4))
     def end(self, number: int) -> None:
