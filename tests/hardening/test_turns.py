@@ -201,7 +201,7 @@ async def test_40_many_clients_with_little_each_are_no_overload(tmp_path_factory
         async def always() -> None:
             async with wire(server.url) as client:
                 _written(client, *['421["api.toil.work",0.001]'] * 60)
-                for _ in range(500):
+                for _ in range(800):
                     assert await client.receive() == '431[{"data":"done"}]'
                     await client.send('421["api.toil.work",0.001]')
 
