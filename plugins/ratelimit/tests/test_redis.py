@@ -164,6 +164,7 @@ async def test_a_wrong_password_is_no_redis(redis, jackfield_serve, caplog):
     """The server limits by itself, says why, and does not say the password."""
     rules = [{"functions": OWN, "rate": 0.001, "burst": BURST}]
     settings = {"rules": rules, "redis_url": redis.url.replace("hunter2", "hunter3")}
+    caplog.set_level("INFO")  # as in a server's log
     async with jackfield_serve(
         "ratelimit", settings=settings, neighbours={"counter": counting}, network=True
     ) as kernel:
@@ -178,6 +179,7 @@ async def test_a_wrong_password_is_no_redis(redis, jackfield_serve, caplog):
 async def test_an_address_that_is_none_is_a_mistake(jackfield_serve, caplog):
     """The plugin is quarantined with the reason, in which there is nothing of the password."""
     settings = {"rules": [{"rate": 1}], "redis_url": "redis://:hunter2/3@127.0.0.1:6379"}
+    caplog.set_level("INFO")
     async with jackfield_serve("ratelimit", settings=settings, strict=False) as kernel:
         plugin = kernel.plugin
     assert (plugin.state, plugin.kind) == ("quarantined", "SettingsError")
