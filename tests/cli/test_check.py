@@ -24,6 +24,7 @@ def test_all_is_well(invoke: Invoke, tmp_path: Path) -> None:
     first, *rows, last = result.out.splitlines()
     assert first.split() == ["✓", "configuration", "jackfield.toml"]
     told = {row.split()[1]: row.split() for row in rows}
+    assert list(told) == ["away", *INSTALLED]
     demo, files, system = (told.pop(name) for name in ("demo", "files", "system"))
     assert list(told.values()) == [
         ["-", "away", "1.0", "disabled"],
