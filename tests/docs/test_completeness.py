@@ -14,13 +14,14 @@ import jackfield.client
 import jackfield.testing
 from jackfield import Code, _codec, _contract, _envelope, _json
 from jackfield._breaker import BLOCKING, BY_HAND, FAILING
+from jackfield._cli import group
 from jackfield._errors import PluginError
 from jackfield._facade import hook_names
 from jackfield._plugins import NOT_LISTED, State
 from jackfield._transport import link, meter
 from tests.docs.blocks import DOCUMENTS, ROOT, blocks
 from tests.docs.runners import RUNNERS, signature
-from tests.docs.tables import COMMAND, PAGES, TABLES, commands, keys, limits, renewed
+from tests.docs.tables import COMMAND, PAGES, TABLES, commands, keys, limits, plugin_commands, renewed
 
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(?<!!)\[((?:\\.|[^\]\\])+)\]\(([^)\s]+)\)")
@@ -143,6 +144,16 @@ def test_every_command_is_documented(path: str, command: click.Command) -> None:
             for name in [*parameter.opts, *parameter.secondary_opts]:
                 assert re.search(rf"`{name}[ `]", written), f"{path}: {name}"
     assert re.search(rf"^\$ .*\bjackfield {path}\b", written, re.MULTILINE), f"{path} has no example"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_option_that_is_named_is_there(path: Path) -> None:
+    """Also in a sentence or a table, where no command is run."""
+    known = {"": group, **dict(commands()), **dict(plugin_commands())}
+    for said in re.findall(r"`jackfield ([^`\n]+)`", path.read_text(encoding="utf-8")):
+        name = max((name for name in known if f"{said} ".startswith(f"{name} ".lstrip())), key=len)
+        options = {"--help", *(word for parameter in known[name].params for word in parameter.opts)}
+        assert set(re.findall(r"(?<!\S)--[a-z-]+", said)) <= options, f"`jackfield {said}`"
 
 
 def test_every_public_name_is_documented() -> None:
