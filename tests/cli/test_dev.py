@@ -110,7 +110,9 @@ async def test_what_is_edited_or_installed_is_served(tmp_path: Path, project: Pr
         await will_say(server, "api.neighbour.hello", error=gone)
         hint = f"for changes of entry points or dependencies to count: pip install --editable {project.folder}\n"
         assert hint in server.log
+        [worker] = psutil.Process(server.process.pid).children()
         assert server.stop() == 0
+        assert not worker.is_running()
         assert server.process.stdout is not None
         assert {json.loads(line)["url"] for line in server.process.stdout} == {server.url}
 
@@ -147,6 +149,7 @@ async def test_a_server_that_cannot_start(tmp_path: Path, project: Project) -> N
         await asyncio.sleep(0)
         file.write_text(good, encoding="utf-8")
         await waiting
+        assert f"changed: {file}\n" in server.log
 
         [worker] = psutil.Process(server.process.pid).children()
         worker.kill()
