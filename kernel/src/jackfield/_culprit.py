@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Final
 
-_KERNEL: Final = os.path.join(os.path.dirname(__file__), "")
-_WATCHERS: Final = (f"{_KERNEL}_watchdog.py", f"{_KERNEL}_culprit.py")
+KERNEL: Final = os.path.join(os.path.dirname(__file__), "")
+"""How the names of the kernel's own files begin."""
+_WATCHERS: Final = (f"{KERNEL}_watchdog.py", f"{KERNEL}_culprit.py")
 _DEBUGGERS: Final = ("/bdb.py", "/pdb.py", "/pydevd.py")
 _WRAPPERS: Final = 16
 """Decorators around a function, at the most."""
@@ -81,7 +82,7 @@ class Culprits:
             frame = frame.f_back  # the handler of a signal that came meanwhile
         plugin: str | None = None
         place, holder, event, debugged = frame, frame, None, False
-        for outer in _outwards(frame):
+        for outer in outwards(frame):
             event = self._handlers.get(outer.f_code)
             owner = self._events[event] if event else self.owner(outer.f_code.co_filename)
             if plugin is None:
@@ -123,11 +124,11 @@ class Culprits:
 
     def may_be_interrupted(self, frame: FrameType | None) -> bool:
         """Tell whether an exception in this frame meets a plugin's code before any of the kernel's."""
-        for outer in _outwards(frame):
+        for outer in outwards(frame):
             file = outer.f_code.co_filename
             if outer.f_code in self._handlers or self.owner(file) is not None:
                 return True
-            if file.startswith(_KERNEL) or file.endswith(_DEBUGGERS):
+            if file.startswith(KERNEL) or file.endswith(_DEBUGGERS):
                 return False
         return False
 
@@ -138,7 +139,8 @@ class Culprits:
         return self._files[file]
 
 
-def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+def outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield a frame, and those that it was called from."""
     while frame is not None:
         yield frame
         frame = frame.f_back

@@ -50,7 +50,8 @@ class Dispatcher:
         closed: Why nobody is let in, where that is so.
 
     Attributes:
-        client, reporter: What is made for each connection, and what writes the log of failures.
+        client, reporter, audience: The classes of what is made for each connection, of what writes the log of failures,
+            and of who hears of calls.
         limits: The limits of the protocol.
         bounds: The limits of unpacking.
         inside: What functions call one another through.

@@ -40,6 +40,7 @@ class GivenKernel(JackfieldKernel):
 
     last_resort = staticmethod(_end_tests)
     dispatcher = GivenDispatcher
+    _dispatcher: GivenDispatcher | None
 
     def __init__(self, settings: Settings, given: Sequence[Given], principals: Principals | None) -> None:
         super().__init__(settings, [one.found for one in given])
@@ -59,7 +60,7 @@ class GivenKernel(JackfieldKernel):
 
     def warn(self) -> None:
         """Warn of what functions have answered with and do not declare."""
-        if isinstance(self._dispatcher, GivenDispatcher):
+        if self._dispatcher is not None:
             self._dispatcher.warn()
 
     @property

@@ -41,16 +41,15 @@ class GivenDispatcher(Dispatcher):
     """A dispatcher that is told of them."""
 
     audience = Listener
+    _audience: Listener
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if isinstance(self._audience, Listener):
-            table = self._registry.table
-            self._audience.functions = {event: entry.served.function for event, entry in table.items()}
+        self._audience.functions = {event: entry.served.function for event, entry in self._registry.table.items()}
 
     def warn(self) -> None:
         """Warn of each function and code, for the tests that have brought them about."""
-        for event, code in self._audience.undeclared if isinstance(self._audience, Listener) else ():
+        for event, code in self._audience.undeclared:
             warnings.warn(
                 f"{event} answers with {code}, which it does not declare: add Code.{code.name} to the errors= of its "
                 "@service.function, or answer with a code that is there",

@@ -15,8 +15,8 @@ from types import FrameType
 from typing import Any, Final, SupportsIndex
 
 from jackfield._call import current
-from jackfield._cli.dev.frames import EXCUSED, IMPORTS, STDLIB, outwards
-from jackfield._culprit import Culprits
+from jackfield._cli.dev.frames import EXCUSED, IMPORTS, STDLIB
+from jackfield._culprit import Culprits, outwards
 from jackfield._life import SHUTDOWN
 
 _IN_THREAD: Final = "await asyncio.to_thread(…)"

@@ -92,15 +92,15 @@ class DevDispatcher(Dispatcher):
 
     client = DevClient
     reporter = DevReporter
+    _reporter: DevReporter
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if isinstance(self._reporter, DevReporter):
-            self._reporter.owner = self.culprits.owner
-            contracts = {event: entry.served.contract for event, entry in self._registry.table.items()}
-            self._reporter.functions = {
-                event: contract.where for event, contract in contracts.items() if isinstance(contract, CheckedContract)
-            }
+        self._reporter.owner = self.culprits.owner
+        contracts = {event: entry.served.contract for event, entry in self._registry.table.items()}
+        self._reporter.functions = {
+            event: contract.where for event, contract in contracts.items() if isinstance(contract, CheckedContract)
+        }
 
 
 class DevKernel(JackfieldKernel):

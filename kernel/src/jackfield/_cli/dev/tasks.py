@@ -14,7 +14,8 @@ from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 from jackfield._call import CURRENT, Call
-from jackfield._cli.dev.frames import ASYNCIO, outwards
+from jackfield._cli.dev.frames import ASYNCIO
+from jackfield._culprit import outwards
 
 GRACE: Final = 1.0
 """Seconds that a task has to end after its call: what was told to end, or has little left to do, is no fault."""
