@@ -61,9 +61,27 @@ class _Session(ABC):
         self._http: ClientSession
         self._acks = 0
 
-    @abstractmethod
     async def __aenter__(self) -> Self:
-        """Open it."""
+        """Open it.
+
+        Raises:
+            Lost: It could not be opened.
+        """
+        self._http = self._client()
+        try:
+            self.terms = await self._open()
+        except BaseException:
+            await self._http.close()
+            raise
+        return self
+
+    @abstractmethod
+    def _client(self) -> ClientSession:
+        """Return what speaks HTTP."""
+
+    @abstractmethod
+    async def _open(self) -> dict[str, Any]:
+        """Open it, and return what the server says of it."""
 
     @abstractmethod
     async def __aexit__(
@@ -155,26 +173,19 @@ class Polling(_Session):
         self._sid: str | None = None
         self._waiting: list[str] = []
 
-    async def __aenter__(self) -> Self:
-        """Open it.
-
-        Raises:
-            Lost: It could not be opened.
-        """
+    def _client(self) -> ClientSession:
         import aiohttp
 
         jar = aiohttp.CookieJar(unsafe=True) if self.cookies else aiohttp.DummyCookieJar()
         # Proxies that pass on connections keep requests on one of them together, whatever else they do.
         connector = aiohttp.TCPConnector(force_close=True, ssl=self._at.ssl or True)
-        self._http = aiohttp.ClientSession(connector=connector, cookie_jar=jar, headers=self._headers)
-        try:
-            first, *self._waiting = (await self._ask("GET")).split("\x1e")
-            self.terms = _terms(first)
-            self._sid = self.terms["sid"]
-        except BaseException:
-            await self._http.close()
-            raise
-        return self
+        return aiohttp.ClientSession(connector=connector, cookie_jar=jar, headers=self._headers)
+
+    async def _open(self) -> dict[str, Any]:
+        first, *self._waiting = (await self._ask("GET")).split("\x1e")
+        terms = _terms(first)
+        self._sid = terms["sid"]
+        return terms
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -236,35 +247,27 @@ class Websocket(_Session):
     name = "websocket"
     _socket: ClientWebSocketResponse
 
-    async def __aenter__(self) -> Self:
-        """Open it.
-
-        Raises:
-            Lost: It could not be opened.
-        """
+    def _client(self) -> ClientSession:
         import aiohttp
 
-        connector = aiohttp.TCPConnector(ssl=self._at.ssl or True)
-        self._http = aiohttp.ClientSession(connector=connector, headers=self._headers)
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._at.ssl or True), headers=self._headers)
+
+    async def _open(self) -> dict[str, Any]:
+        import aiohttp
+
         try:
             async with asyncio.timeout(LIMIT):
                 self._socket = await self._http.ws_connect(self._url("websocket"))
-                self.terms = _terms(await self.packet())
-            own = self._socket.get_extra_info("sockname")
-            self.own = own[0] if own else None
+                terms = _terms(await self.packet())
         except TimeoutError:
-            await self._http.close()
             raise Lost(f"no answer within {LIMIT:g} s") from None
         except aiohttp.WSServerHandshakeError as error:
-            await self._http.close()
             raise Lost(f"status {error.status}") from None
         except (aiohttp.ClientError, OSError) as error:
-            await self._http.close()
             raise Lost(_reason(error)) from None
-        except BaseException:
-            await self._http.close()
-            raise
-        return self
+        own = self._socket.get_extra_info("sockname")
+        self.own = own[0] if own else None
+        return terms
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
