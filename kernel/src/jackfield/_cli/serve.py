@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -75,7 +75,8 @@ def command(
             from jackfield._cli.dev.kernel import DevKernel
             from jackfield._cli.dev.traces import shortened
 
-            _serve(settings, fd, announcement, logs.configure(settings.log, trace=shortened), DevKernel)
+            context = logs.configure(settings.log, trace=shortened)
+            _serve(DevKernel(settings), fd, announcement, context)
         else:
             context = logs.configure(settings.log, worker=ready_fd is not None)
             if dev:
@@ -83,7 +84,9 @@ def command(
             elif workers > 1:
                 _supervise(settings, fd, config, announcement)
             else:
-                _serve(settings, fd, announcement, context)
+                from jackfield._kernel import JackfieldKernel
+
+                _serve(JackfieldKernel(settings), fd, announcement, context)
     except StartError as error:
         fail([_with_hint(fault) for fault in error.faults], EXIT_START_FAILED)
     except KeyboardInterrupt:
@@ -97,23 +100,15 @@ def _with_hint(fault: str) -> str:
     return fault
 
 
-def _serve(
-    settings: Settings,
-    fd: int | None,
-    announcement: _Announcement,
-    context: logs.Context,
-    make: Callable[[Settings], JackfieldKernel] | None = None,
-) -> None:
-    from jackfield._kernel import JackfieldKernel
+def _serve(kernel: JackfieldKernel, fd: int | None, announcement: _Announcement, context: logs.Context) -> None:
     from jackfield._process import run
     from jackfield._transport.server import implementations
 
-    kernel = (make or JackfieldKernel)(settings)
     kernel.load()
     served = kernel.served()
     context.plugins = {function.event: function.plugin for function in served}
     carried.warn(kernel.plugins(), served)
-    live = implementations(settings.server.websocket)
+    live = implementations(kernel.settings.server.websocket)
     run(
         kernel,
         lambda: announcement(
