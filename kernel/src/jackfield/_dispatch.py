@@ -50,8 +50,7 @@ class Dispatcher:
         closed: Why nobody is let in, where that is so.
 
     Attributes:
-        client, reporter, audience: The classes of what is made for each connection, of what writes the log of failures,
-            and of who hears of calls.
+        client, reporter, audience: The classes of clients, of what writes the log of failures, of who hears of calls.
         limits: The limits of the protocol.
         bounds: The limits of unpacking.
         inside: What functions call one another through.

@@ -25,6 +25,7 @@ from jackfield._identity import Principal
 from jackfield._inside import Deputy, Inside
 from jackfield._json import Value
 from jackfield._life import Whose, any_task, own_task
+from jackfield._limited import first
 from jackfield._manifest import Found
 from jackfield._overload import Overload
 from jackfield._plugins import State
@@ -190,7 +191,7 @@ class JackfieldKernel:
                     await server.start()
                     _spare_the_collector()
                     ready()
-                    await _first(server.ended(), self._stop.wait())
+                    await first(server.ended(), self._stop.wait())
                     if fd is not None:  # others listen on it too, and are there for who comes now
                         server.stop_listening()
             finally:
@@ -299,7 +300,7 @@ class JackfieldKernel:
 
     async def _drain(self, dispatcher: Dispatcher) -> None:
         draining = asyncio.ensure_future(dispatcher.drain(self.settings.server.drain_timeout))
-        await _first(draining, self._now.wait())
+        await first(draining, self._now.wait())
         if not draining.done():
             draining.cancel()
             await dispatcher.drain(0)
@@ -325,12 +326,3 @@ def _spare_the_collector() -> None:
     gc.freeze()
     # Calls in flight are more objects than Python's threshold counts on, and nearly all end by themselves.
     gc.set_threshold(_COLLECT_AFTER, *gc.get_threshold()[1:])
-
-
-async def _first(*waits: Awaitable[object]) -> None:
-    """Return as soon as one is done; the futures given stay, the coroutines are cancelled."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task, wait in zip(tasks, waits, strict=True):
-        if task is not wait:
-            task.cancel()

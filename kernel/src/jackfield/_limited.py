@@ -1,10 +1,10 @@
-"""Wait for code of others, but not for ever: not even where it swallows its cancellation."""
+"""Wait for the first of several, or for code of others, but not for ever, whatever that does when it is cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from jackfield._errors import PluginError
@@ -51,6 +51,17 @@ async def run(
     if task.done() and not task.cancelled():
         task.exception()  # looked at, so that asyncio does not complain
     raise OutOfTime
+
+
+async def first(*waits: Awaitable[object]) -> None:
+    """Return as soon as one is done; the futures given stay, the coroutines are cancelled."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task, wait in zip(tasks, waits, strict=True):
+            if task is not wait:
+                task.cancel()
 
 
 async def contained(coroutine: Coroutine[Any, Any, T]) -> T:

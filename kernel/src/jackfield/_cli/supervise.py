@@ -12,10 +12,11 @@ import os
 import signal
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from jackfield._errors import JackfieldError
+from jackfield._limited import first
 
 Ready: TypeAlias = Callable[[dict[str, Any]], None]
 """Told what a server says when clients can connect: the line of `jackfield serve --json`."""
@@ -201,17 +202,6 @@ async def _read(fd: int) -> bytes:
             return await reader.read()
         finally:
             transport.close()
-
-
-async def first(*waits: asyncio.Future[Any] | Coroutine[Any, Any, Any]) -> None:
-    """Return as soon as one is done; the futures given stay, the coroutines are cancelled."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task, wait in zip(tasks, waits, strict=True):
-            if task is not wait:
-                task.cancel()
 
 
 def how_it_ended(worker: Worker) -> str:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from jackfield._limited import first
 from jackfield._route import AsgiApp
 from jackfield._settings import Limits
 from jackfield._transport import eio
@@ -216,11 +217,9 @@ async def _polling(engine: Engine, method: str, request: Request, receive: Recei
 async def _poll(peer: Peer, receive: Receive) -> bytes | None:
     waiting = peer.park()
     if waiting is not None:
-        hung_up = asyncio.ensure_future(_hung_up(receive))
         try:
-            await asyncio.wait((waiting, hung_up), return_when=asyncio.FIRST_COMPLETED)
+            await first(waiting, _hung_up(receive))
         finally:
-            hung_up.cancel()
             peer.unpark()
         if not waiting.done():
             return None

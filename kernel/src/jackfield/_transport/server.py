@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from jackfield._errors import StartError
+from jackfield._limited import first
 from jackfield._route import AsgiApp
 from jackfield._settings import Limits, ServerSettings
 from jackfield._throttle import QUIET
@@ -90,9 +91,7 @@ class HttpServer:
     async def start(self) -> None:
         """Accept connections; returns when the server does."""
         self._task = asyncio.get_running_loop().create_task(self._server.serve([self._socket]), name="http")
-        listening = asyncio.ensure_future(self._server.listening.wait())
-        await asyncio.wait([self._task, listening], return_when=asyncio.FIRST_COMPLETED)
-        listening.cancel()
+        await first(self._task, self._server.listening.wait())
         if self._task.done():
             self._task.result()
 

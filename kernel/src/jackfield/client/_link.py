@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias
 
+from jackfield._limited import first
 from jackfield.client._exchange import Exchange
 
 Hear: TypeAlias = Callable[[str, Any], Awaitable[Any]]
@@ -136,6 +137,4 @@ class Link:
     async def _flushed(self) -> None:
         if self._posts:
             await asyncio.wait(list(self._posts))
-        written = asyncio.ensure_future(self.carrier.written())
-        await asyncio.wait([written, self.lost], return_when=asyncio.FIRST_COMPLETED)
-        written.cancel()
+        await first(self.carrier.written(), self.lost)

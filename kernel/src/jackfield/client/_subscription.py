@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from jackfield._errors import CallError, Code
 from jackfield._host import Position
+from jackfield._limited import first
 from jackfield.client._caller import Caller, Request
 from jackfield.client._errors import ConnectionLost
 
@@ -117,12 +118,7 @@ class Subscription(AsyncIterator[Publication]):
         """Subscribe again when the connection was lost, and when what was left out is wanted."""
         while self._over is None:
             link = self._caller.link
-            wanted = asyncio.ensure_future(self._wanted.wait())
-            try:
-                waits: list[asyncio.Future[Any]] = [wanted] if link is None else [wanted, link.lost]
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                wanted.cancel()
+            await first(self._wanted.wait(), *([] if link is None else [link.lost]))
             self._wanted.clear()
             await self._ask_again()
         self._changed.set()

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from jackfield._host import Kernel, PluginInfo
 from jackfield._identity import Principal
+from jackfield._limited import first
 from jackfield.client import Handler
 from jackfield.client._place import Place
 from jackfield.client._token import Token
@@ -147,9 +148,7 @@ class RunningKernel:
         ready = asyncio.Event()
         # In a task of its own, as a server has: it can end while the test looks on.
         task = asyncio.create_task(self._serve(ready), name="serve")
-        waiting = asyncio.create_task(ready.wait())
-        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        await first(task, ready.wait())
         try:
             if task.done():
                 task.result()

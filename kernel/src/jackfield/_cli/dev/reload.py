@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from jackfield._cli.dev.sources import roots, times
-from jackfield._cli.supervise import CannotStart, Ready, Supervisor, first, how_it_ended
+from jackfield._cli.supervise import CannotStart, Ready, Supervisor, how_it_ended
+from jackfield._limited import first
 
 _PATIENCE: Final = 1.0
 """Seconds that calls have to end when a file has changed; whoever has changed it waits, and streams may have no end."""
