@@ -204,6 +204,20 @@ async def test_a_client_that_does_not_come_back(kernel, publisher):
             await take(publications, 1)
 
 
+async def test_an_event_of_another_plugin_goes_to_the_handler(kernel, publisher):
+    """Though it is called as those of channels are, and its argument is like none of theirs."""
+    client = await kernel.connect()
+    heard: list[Any] = []
+    strange: list[Any] = [{"channel": ["kept.a"]}, {"channel": {}}, ["kept.a"], None]
+    client.on("channel", heard.append)
+    async with client.subscribe("kept.a") as publications:
+        for data in strange:
+            await publisher.kernel.emit("channel", data)
+        await publisher.publish("kept.a", 1)
+        assert await take(publications, 1) == [1]
+    assert heard == strange
+
+
 async def test_one_channel_is_iterated_over_once(kernel, publisher):
     """Others, and what is subscribed to by hand, are beside it."""
     client = await kernel.connect()

@@ -1,4 +1,4 @@
-"""Wait for the first of several, or for code of others, but not for ever, whatever that does when it is cancelled."""
+"""Wait for the first of several; and for code of others, not for ever, even where it swallows its cancellation."""
 
 from __future__ import annotations
 

@@ -314,11 +314,10 @@ class Caller:
                 _log.warning("the token could not be refreshed: %s", error)
 
     async def _hear(self, event: str, argument: Any) -> Any:
-        if event in CHANNEL_EVENTS and isinstance(argument, Mapping):
-            follower = self._followers.get(argument.get("channel", ""))
-            if follower is not None:
-                follower(event, argument)
-                return None
+        channel = argument.get("channel") if event in CHANNEL_EVENTS and isinstance(argument, Mapping) else None
+        if isinstance(channel, str) and channel in self._followers:
+            self._followers[channel](event, argument)
+            return None
         handler = self._handlers.get(event)
         arguments: tuple[Any, ...] = (argument,)
         if handler is None:
