@@ -26,7 +26,7 @@ _MANY: Final = 500
 _FORMAT: Final = 1
 _SCHEMA: Final = (
     """
-    CREATE TABLE IF NOT EXISTS jobs (
+    CREATE TABLE jobs (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
         owner TEXT NOT NULL,
@@ -49,14 +49,14 @@ _SCHEMA: Final = (
         runner TEXT
     )
     """,
-    "CREATE UNIQUE INDEX IF NOT EXISTS keys ON jobs (owner, key) WHERE key IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS queue ON jobs (due, seq) WHERE state = 'queued'",
-    "CREATE INDEX IF NOT EXISTS taken ON jobs (runner) WHERE state = 'running'",
-    "CREATE INDEX IF NOT EXISTS open ON jobs (owner) WHERE ended IS NULL",
-    "CREATE INDEX IF NOT EXISTS past ON jobs (owner, ended) WHERE ended IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS old ON jobs (ended) WHERE ended IS NOT NULL",
-    "CREATE INDEX IF NOT EXISTS listed ON jobs (owner, id)",
-    "CREATE TABLE IF NOT EXISTS runners (id TEXT PRIMARY KEY, seen INTEGER NOT NULL)",
+    "CREATE UNIQUE INDEX keys ON jobs (owner, key) WHERE key IS NOT NULL",
+    "CREATE INDEX queue ON jobs (due, seq) WHERE state = 'queued'",
+    "CREATE INDEX taken ON jobs (runner) WHERE state = 'running'",
+    "CREATE INDEX open ON jobs (owner) WHERE ended IS NULL",
+    "CREATE INDEX past ON jobs (owner, ended) WHERE ended IS NOT NULL",
+    "CREATE INDEX old ON jobs (ended) WHERE ended IS NOT NULL",
+    "CREATE INDEX listed ON jobs (owner, id)",
+    "CREATE TABLE runners (id TEXT PRIMARY KEY, seen INTEGER NOT NULL)",
     f"PRAGMA user_version = {_FORMAT}",
 )
 _COLUMNS: Final = (
@@ -66,7 +66,7 @@ _COLUMNS: Final = (
 _BRIEF: Final = _COLUMNS.format(data="NULL", result="NULL")
 _PUBLIC: Final = _COLUMNS.format(data="NULL", result="result")
 _WHOLE: Final = _COLUMNS.format(data="data", result="NULL")
-_MINE: Final = " WHERE id = ? AND state = 'running' AND runner = ? AND attempt = ?"
+_MINE: Final = "id = ? AND state = 'running' AND runner = ? AND attempt = ?"
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -176,15 +176,15 @@ class Tables:
 
     def progress(self, job: Job, progress: Told) -> None:
         """Take note of how far a job is."""
-        self._execute(f"UPDATE jobs SET progress = ?{_MINE}", (json.dumps(progress), *self._mine(job)))
+        self._execute(f"UPDATE jobs SET progress = ? WHERE {_MINE}", (json.dumps(progress), *self._mine(job)))
 
     def put_back(self, job: Job, due: int, error: Told, counted: bool) -> None:
         """Queue a job again; see `Store.put_back`."""
-        self._queue(_MINE.removeprefix(" WHERE "), self._mine(job), due, error, int(not counted))
+        self._queue(_MINE, self._mine(job), due, error, int(not counted))
 
     def finish(self, job: Job, outcome: Outcome) -> None:
         """End a job."""
-        self._end(_MINE.removeprefix(" WHERE "), self._mine(job), outcome)
+        self._end(_MINE, self._mine(job), outcome)
         self._execute(
             "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE owner = ? AND ended IS NOT NULL"
             " ORDER BY ended DESC LIMIT -1 OFFSET ?)",
