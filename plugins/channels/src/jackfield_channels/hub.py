@@ -23,7 +23,7 @@ log: Final = logging.getLogger(__name__)
 _SWEEP: Final = 5.0
 """Seconds between two looks for what is too old; it is gone for callers as soon as its time is over."""
 
-_Any: TypeAlias = Subscription | Patterned
+_AnySubscription: TypeAlias = Subscription | Patterned
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Hub:
         self._settings = settings
         self._channels: dict[str, Channel] = {}
         self._patterns = Patterns(kernel)
-        self._own: dict[str, dict[str, _Any]] = {}
+        self._own: dict[str, dict[str, _AnySubscription]] = {}
         bounds = Bounds(settings.max_channels, settings.quota, settings.remember, settings.dedup)
         used = self._channels.__contains__
         self._brief: Store = MemoryStore(bounds, used)  # of channels without history, of which only the count is known
@@ -244,7 +244,7 @@ class Hub:
                 " (plugins.channels.max_subscriptions).",
             )
 
-    def _end(self, subscription: _Any, name: str) -> None:
+    def _end(self, subscription: _AnySubscription, name: str) -> None:
         own = self._own.get(subscription.client.id, {})
         if own.get(name) is subscription:
             del own[name]
