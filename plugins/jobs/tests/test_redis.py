@@ -96,18 +96,28 @@ async def test_a_redis_that_is_not_there_yet(serve_jobs):
 
 
 async def test_jobs_leave_nothing_behind(make, place, redis):
-    """What has ended is forgotten in its time, and of lists what somebody comes by."""
-    store = await make(keep=1)
-    for _ in range(3):
-        await store.add(job())
-        await store.finish(await taken(store), DONE)
+    """What has ended is forgotten in its time; by the list of all in a sweep, by its owner's when that is asked for."""
+    store = await make(keep=1, lease=0.5)
     async with Redis.from_url(redis.url) as client:
 
-        async def gone() -> bool:
-            await store.page(Wanted(None))
-            await store.page(Wanted("ann"))
-            return not [name async for name in client.scan_iter(f"*{place['queue_name']}:*")]
+        async def left() -> list[bytes]:
+            return [name async for name in client.scan_iter(f"*{place['queue_name']}:*")]
 
+        for _ in range(3):
+            await store.add(job())
+            found = await taken(store)
+            assert len(await left()) > 3
+            await store.finish(found, DONE)
+
+        async def swept() -> bool:
+            await store.sweep()
+            return not await client.exists(f"{place['queue_name']}:all")
+
+        async def gone() -> bool:
+            await store.page(Wanted("ann"))
+            return not await left()
+
+        await eventually(swept)
         await eventually(gone)
 
 

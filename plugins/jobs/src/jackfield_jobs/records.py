@@ -11,8 +11,7 @@ import hashlib
 import logging
 import math
 import secrets
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -31,6 +30,8 @@ _SHORTLY: Final = 0.01
 """Seconds to wait for a job that is due; 0 would be for ever."""
 _PORTION: Final = 100
 """Jobs that are read at once."""
+_MANY: Final = 500
+"""Jobs that are looked at in one sweep, of those that Redis may have forgotten."""
 _WISH: Final = 3600
 """Seconds for which it is remembered that a job is not wanted; its server looks many times in these."""
 _LONG: Final = 30 * 86_400
@@ -67,6 +68,7 @@ class Records:
         self._settings = settings
         self._runner = secrets.token_hex(8)
         self._unmarked: set[str] = set()
+        self._tidied = "-"
         self._writing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def add(self, job: Job) -> Job:
@@ -125,10 +127,7 @@ class Records:
             if not ids:
                 break
             end = f"({ids[-1]}"
-            records = await self.queue.jobs(ids)
-            found += [job for record in records if record is not None and wanted.covers(job := _job(record))]
-            if forgotten := [one for one, record in zip(ids, records, strict=True) if record is None]:
-                await self._redis.zrem(name, *forgotten)
+            found += [job for record in await self._listed(name, ids) if wanted.covers(job := _job(record))]
         return found[: wanted.limit]
 
     async def cancel(self, job_id: str) -> Job:
@@ -197,7 +196,7 @@ class Records:
                 await self.queue.update(record)
 
     async def sweep(self) -> int:
-        """Give up what is lost, and return how many jobs that were; what has ended Redis forgets by itself.
+        """Give up what is lost, and return how many jobs that were; what has ended long ago is let go.
 
         SAQ has a sweep, which begins with taking a job off all lists; who is killed there loses it. This one moves it.
         """
@@ -219,7 +218,17 @@ class Records:
                 lost += record.status is Status.ACTIVE
                 await self._give_up(record)
         self._unmarked = unmarked
+        await self._tidy()
         return lost
+
+    async def _tidy(self) -> None:
+        """Go on through the list of everybody's jobs, which nobody may ever ask for; those of owners expire."""
+        name = self._name("all")
+        found = await self._redis.zrangebylex(name, self._tidied, f"({self._oldest()}", 0, _MANY)
+        ids = [_text(one) for one in found]
+        self._tidied = f"({ids[-1]}" if ids else "-"
+        if ids:
+            await self._listed(name, ids)
 
     async def _give_up(self, record: Record) -> None:
         if record.completed:
@@ -268,6 +277,18 @@ class Records:
                 pipe.zrem(self._name("all"), one)
             await pipe.execute()
 
+    async def _listed(self, name: str, ids: list[str]) -> list[Record]:
+        """Return the jobs of a list that are there, and let the list forget those that Redis has forgotten."""
+        records = await self.queue.jobs(ids)
+        oldest = self._oldest()  # a younger one without a record may be about to have one
+        if gone := [one for one, found in zip(ids, records, strict=True) if found is None and one < oldest]:
+            await self._redis.zrem(name, *gone)
+        return [record for record in records if record is not None]
+
+    def _oldest(self) -> str:
+        """Return where the ids begin of jobs that are too young to be forgotten."""
+        return f"{now() - self._settings.keep * 1000:011x}"
+
     async def _refuse_more(self, owner: str) -> None:
         name, settings = self._name("open", owner), self._settings
         own = await self._redis.scard(name)
@@ -285,11 +306,9 @@ class Records:
     async def _unwanted(self, job_id: str) -> bool:
         return bool(await self._redis.exists(self._name("unwanted", job_id)))
 
-    @asynccontextmanager
-    async def _alone(self, job_id: str) -> AsyncIterator[None]:
-        """Let one thing after the other be written of a job: SAQ reads a record, and writes it back."""
-        async with self._writing.setdefault(job_id, asyncio.Lock()):
-            yield
+    def _alone(self, job_id: str) -> asyncio.Lock:
+        """Return what lets one thing after the other be written of a job: SAQ reads a record, and writes it back."""
+        return self._writing.setdefault(job_id, asyncio.Lock())
 
     async def _mine(self, job: Job) -> Record | None:
         """Return the record of a job that this server runs; None if it was given to another one meanwhile."""
