@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from jackfield import CallError, Json, Position
+from jackfield_channels import memory_store
 from jackfield_channels.sqlite_store import SqliteStore
 from jackfield_channels.store import MANY, MAX_BUFFERS, PORTION, Bounds, Keep, State, Store
 from plugins.channels.tests.conftest import Bench
@@ -144,6 +145,20 @@ async def test_a_second_publication_with_the_same_id_is_none(bench: Bench) -> No
     bench.now += 11
     await store.sweep()
     assert (await put(store, value=6, name="x")).offset == 4
+
+
+@pytest.mark.parametrize("bench", ["memory"], indirect=True)
+async def test_memory_knows_so_many_ids(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest, of all channels together; one that is used again after its time is new."""
+    monkeypatch.setattr(memory_store, "_MAX_IDS", 2)
+    store = await bench.store(dedup=10)
+    await put(store, name="x")
+    bench.now += 11
+    await put(store, "b", name="y")
+    again = await put(store, name="x")
+    await put(store, "c", name="z")
+    assert await put(store, name="x") == again
+    assert (await put(store, "b", name="y")).offset == 2
 
 
 async def test_those_who_try_at_the_same_time_publish_once(bench: Bench) -> None:

@@ -78,6 +78,7 @@ class MemoryStore:
         publication = Publication(channel, Position(log.top, log.epoch), data)
         if id is not None:
             self._ids[channel, id] = now + self._bounds.dedup, publication.position
+            self._ids.move_to_end((channel, id))  # it may be there, from before its time was over
             if len(self._ids) > _MAX_IDS:
                 self._ids.popitem(last=False)
         if keep.size:
