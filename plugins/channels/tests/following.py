@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeAlias
+from typing import Any
 
 from jackfield import Position
 from jackfield.client import Client
 from plugins.channels.tests.calls import history, subscribe
 from tests.support.judge import Kept, Missed, Seen, Session
-
-Connect: TypeAlias = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Client]]
-"""Connects a client with handlers for events."""
 
 
 def position_of(said: Mapping[str, Any]) -> Position:
