@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from jackfield._errors import StartError
 from tests.support.client import connected
 from tests.support.plugins import write_plugin
 from tests.support.server import START_LIMIT, Server, launch, serving
-from tests.support.waiting import LIMIT, until
+from tests.support.waiting import eventually, until
 
 SHOP = """
     import asyncio
@@ -119,7 +119,6 @@ STRANGE = """
         return {"/strange": 7}
 """
 BROKEN = "import nothing_of_this_name"
-AGAIN = 0.02
 ELSEWHERE = {"X-Forwarded-For": "192.0.2.1"}
 """What makes a client one that is not on this machine."""
 
@@ -225,31 +224,22 @@ async def line(url: str, begin: str) -> str | None:
 async def probed(url: str, path: str, status: int) -> None:
     """Probe until the answer has this status."""
 
-    async def other() -> bool:
+    async def found() -> bool:
         try:
-            return (await ask(url, path)).status != status
+            return (await ask(url, path)).status == status
         except aiohttp.ClientError:  # it does not listen yet
-            return True
+            return False
 
-    await eventually(other)
+    await eventually(found)
 
 
 async def told(url: str, said: str) -> None:
     """Probe until the verbose answer has this line."""
 
-    async def other() -> bool:
-        return await line(url, said) != said
+    async def found() -> bool:
+        return await line(url, said) == said
 
-    await eventually(other)
-
-
-async def eventually(other: Callable[[], Awaitable[bool]]) -> None:
-    """Return when it is no longer otherwise."""
-    async with asyncio.timeout(LIMIT):
-        while True:
-            if not await other():
-                return
-            await asyncio.sleep(AGAIN)
+    await eventually(found)
 
 
 @pytest.mark.parametrize(
@@ -537,10 +527,10 @@ async def test_a_plugin_that_fails(tmp_path: Path) -> None:
             assert found.startswith("[-]plugin/weak failed: it is quarantined: ")
             (tmp_path / "well").touch()
 
-            async def unwell() -> bool:
-                return "error" in await client.call("api.weak.work")
+            async def well() -> bool:
+                return "error" not in await client.call("api.weak.work")
 
-            await eventually(unwell)
+            await eventually(well)
             await probed(server.url, "/readyz", 200)
 
 

@@ -13,8 +13,8 @@ from jackfield import CallError
 from jackfield_jobs.plugin import jackfield_health
 from jackfield_jobs.store import Wanted
 from plugins.jobs.tests.test_stores import DONE, job, taken
-from plugins.jobs.tests.work import done, ended, eventually, state, submitted
-from tests.support.waiting import until
+from plugins.jobs.tests.work import done, ended, state, submitted
+from tests.support.waiting import eventually, until
 
 pytestmark = pytest.mark.parametrize("place", ["redis"], indirect=True)
 

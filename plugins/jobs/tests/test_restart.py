@@ -13,11 +13,10 @@ from typing import Any
 import pytest
 
 from jackfield.client import Client, connect
-from plugins.jobs.tests.work import eventually
 from tests.support.plugins import write_plugin
 from tests.support.redis import RedisServer
 from tests.support.server import serving
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 CONFIG = """
 [server]

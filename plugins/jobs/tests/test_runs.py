@@ -10,8 +10,8 @@ import pytest
 from jackfield import CallError, Principal
 from jackfield_jobs import plugin
 from jackfield_jobs.faults import Away
-from plugins.jobs.tests.work import done, ended, eventually, state, submitted
-from tests.support.waiting import until
+from plugins.jobs.tests.work import done, ended, state, submitted
+from tests.support.waiting import eventually, until
 
 IN_A_FILE = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 """For tests of what the store has no part in; and those that move the time, by which connections would be gone."""

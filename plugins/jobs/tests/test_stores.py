@@ -10,8 +10,7 @@ import pytest
 from jackfield_jobs.faults import KeyTaken, NotFound, TooMuch
 from jackfield_jobs.job import LOST, Job, Outcome, new_id, now, pack
 from jackfield_jobs.store import Ending, Wanted
-from plugins.jobs.tests.work import eventually
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 ERROR = {"code": "unavailable", "message": "later"}
 DONE = Outcome("succeeded", pack(1), progress={"done": 1})

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 from pydantic import BaseModel
 
 from jackfield import Call, CallError, Service
 from jackfield.testing import Client
 from tests.support.waiting import LIMIT
-
-T = TypeVar("T")
 
 
 class Sum(BaseModel):
@@ -123,14 +121,6 @@ async def states(client: Client, job: str) -> list[dict[str, Any]]:
 async def ended(client: Client, job: str) -> dict[str, Any]:
     """Return a job as it has ended."""
     return (await states(client, job))[-1]
-
-
-async def eventually(look: Callable[[], Awaitable[T]], limit: float = LIMIT) -> T:
-    """Return the first thing that `look` returns that is true, within so many seconds."""
-    async with asyncio.timeout(limit):
-        while not (found := await look()):  # noqa: ASYNC110 - nobody else says so
-            await asyncio.sleep(0.01)
-    return found
 
 
 async def done(client: Client, function: str, data: Any = None, **more: Any) -> dict[str, Any]:
