@@ -11,18 +11,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import click
 
 from tests.bench import environment, goals, report, targets
 from tests.bench.generator import BenchError
-from tests.bench.measures import MEASURES, Bench, Measure, Row, Sizes, find_peaks
+from tests.bench.measures import MEASURES, Bench, Measure, Row, Sizes
 from tests.bench.results import Results, Sample
-from tests.bench.servers import Target, can_pin
+from tests.bench.servers import Cores, Target, find_cores
 from tests.bench.targets import say
-
-Cores: TypeAlias = tuple[int | None, int | None]
 
 LATEST: Final = Path(__file__).with_name("latest.json")
 _FILES: Final = 16_384
@@ -78,7 +76,7 @@ def measure(
     sizes: Sizes,
     rounds: int,
     *,
-    cores: Cores = (None, None),
+    cores: Cores = Cores(),  # noqa: B008 - it is a tuple
     output: Path | None = None,
 ) -> Results:
     """Take the measures of the servers.
@@ -88,20 +86,19 @@ def measure(
         servers: Who is measured.
         sizes: How large everything is.
         rounds: How often; every other round takes the servers the other way round.
-        cores: The servers' core and that of the load generator, where they are pinned.
+        cores: What is pinned where.
         output: Is written after each round, so that a run that is broken off has not been for nothing.
 
     Raises:
         BenchError: A server did not do what it was asked to.
     """
-    results = Results(environment.describe(servers, *cores), {each.name: each.title for each in servers})
+    results = Results(environment.describe(servers, cores), {each.name: each.title for each in servers})
     results.meta.update(rounds=rounds, seconds=sizes.seconds)
     with tempfile.TemporaryDirectory(prefix="jackfield-bench-") as folder:
-        bench = Bench(Path(folder), cores[0], sizes)
+        bench = Bench(Path(folder), cores, sizes)
         for name in measures:
             chosen = MEASURES[name]
-            if name == "latency":
-                find_peaks(bench, {each.name: each for each in servers})
+            chosen.prepare(bench, {each.name: each for each in servers})
             for number in range(rounds):
                 for target in servers if number % 2 == 0 else reversed(servers):
                     if not chosen.fits(target):
@@ -132,16 +129,16 @@ def _chosen(found: Sequence[Target], names: Sequence[str]) -> list[Target]:
 
 
 def _pin() -> Cores:
-    """Pin this process to one core, and return the server's core and ours; let both float where that cannot be."""
+    """Pin this process to one core, and return what else is to be pinned; let all float where that cannot be."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = limit[1] if limit[1] != resource.RLIM_INFINITY else _FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit[0], min(_FILES, most)), limit[1]))
-    if not can_pin():
+    cores = find_cores()
+    if cores.generator is None:
         say("servers and generator share their cores (there is one core, or no taskset): figures are worth little")
-        return None, None
-    core, own_core = sorted(os.sched_getaffinity(0))[:2]
-    os.sched_setaffinity(0, {own_core})
-    return core, own_core
+    else:
+        os.sched_setaffinity(0, {cores.generator})
+    return cores
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import psutil
 
-from tests.bench.servers import Target, pinned
+from tests.bench.servers import Cores, Target, pinned
 from tests.bench.targets import PEERS, ROOT
 
 _PACKAGES: Final = (
@@ -30,8 +30,9 @@ _PACKAGES: Final = (
 )
 
 
-def describe(targets: Iterable[Target], core: int | None, own_core: int | None) -> dict[str, Any]:
+def describe(targets: Iterable[Target], cores: Cores) -> dict[str, Any]:
     """Return the machine, the versions, the date, and the commands; no path of this machine."""
+    prefix = pinned(cores.servers[:1])
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": {
@@ -39,8 +40,8 @@ def describe(targets: Iterable[Target], core: int | None, own_core: int | None) 
             "processor": _processor(),
             "cores": psutil.cpu_count(),
             "memory_gib": round(psutil.virtual_memory().total / 1024**3),
-            "server_core": core,
-            "generator_core": own_core,
+            "server_core": cores.servers[0] if cores.servers else None,
+            "generator_core": cores.generator,
         },
         "versions": {
             "python": _python(),
@@ -49,7 +50,7 @@ def describe(targets: Iterable[Target], core: int | None, own_core: int | None) 
         },
         "commands": {
             target.name: " ".join(
-                [*(f"{k}={v}" for k, v in target.env.items()), *pinned(core), *map(_short, target.command), "PORT"]
+                [*(f"{k}={v}" for k, v in target.env.items()), *prefix, *map(_short, target.command), "PORT"]
             )
             for target in targets
         },

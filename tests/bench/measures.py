@@ -22,7 +22,7 @@ from tests.bench.frames import Request, binary_request, text_request
 from tests.bench.generator import BenchError, Load
 from tests.bench.loads import Figures
 from tests.bench.material import write_bench, write_many, write_padded
-from tests.bench.servers import Running, Target, running
+from tests.bench.servers import Cores, Running, Target, running
 from tests.bench.targets import NODE, PYTHON, with_only
 
 T = TypeVar("T")
@@ -63,6 +63,7 @@ class Sizes:
     items: int = 4 * KIB
     blocks: int = 256
     subscribers: int = 1_000
+    workers: tuple[int, ...] = (1, 2)
     opened: int = 1_000
     idle: tuple[int, ...] = (1_000, 2_000)
     plugins: tuple[int, ...] = (1, 100, 1_000)
@@ -75,7 +76,7 @@ class Bench:
     """One run: where it takes place, how large it is, and what it has found that later measures need."""
 
     folder: Path
-    core: int | None
+    cores: Cores
     sizes: Sizes
     peaks: dict[str, float] = field(default_factory=dict)
 
@@ -84,7 +85,7 @@ class Bench:
     ) -> AbstractContextManager[Running]:
         """Run a server; jackfield with the plugin that is measured, and what else is on the path."""
         plugins = [write_bench(self.folder / "plugin"), *path] if target.ours else []
-        return running(target, self.folder, self.core, path=plugins, env=env)
+        return running(target, self.folder, self.cores.servers[:1], path=plugins, env=env)
 
     def closed(self, server: Running, requests: list[Request], connections: int) -> Figures:
         """Put the ordinary load on a server."""
@@ -128,12 +129,14 @@ class Measure:
         title: The heading.
         take: Takes it of one server.
         fits: Whether a server can be measured so.
+        prepare: Finds what has to be known before, once for all servers.
     """
 
     name: str
     title: str
     take: Callable[[Bench, Target], Rows]
     fits: Callable[[Target], bool]
+    prepare: Callable[[Bench, Mapping[str, Target]], None] = lambda bench, targets: None
 
 
 def run(load: Coroutine[Any, Any, T]) -> T:
@@ -190,6 +193,23 @@ def _broadcast(bench: Bench, target: Target) -> Rows:
         request = target.dialect("broadcast", _BODY, None)
         found = run(loads.broadcast(server, request, _BODY, sizes.subscribers, sizes.seconds))
         yield Row(f"{sizes.subscribers} subscribers", found)
+
+
+def _workers(bench: Bench, target: Target) -> Rows:
+    assert target.workers is not None
+    shape = bench.sizes.shapes[0]
+    for count in bench.sizes.workers:
+        if count == 1:
+            with bench.serve(target) as server:
+                yield Row("1 process", bench.calls(server, shape))
+            continue
+        cores = bench.cores.servers
+        plugins = [write_bench(bench.folder / "plugin")] if target.ours else []
+        command, env = target.workers(count), {"JACKFIELD_SERVER__TRANSPORTS": '["websocket"]'}
+        with running(target, bench.folder, cores, command=command, path=plugins, env=env) as server:
+            server.settle(count)
+            figures = bench.calls(server, shape)
+        yield Row(f"{count} processes", {**figures, "shared": float(bench.cores.shared)})
 
 
 def _streams(bench: Bench, target: Target) -> Rows:
@@ -344,19 +364,34 @@ def _with_files(target: Target) -> bool:
     return _plain(target) and find_spec("jackfield_files") is not None
 
 
+def _with_workers(target: Target) -> bool:
+    return target.workers is not None and (_plain(target) or not target.ours)
+
+
 def _broadcasts(target: Target) -> bool:
     return "broadcast" in target.functions
+
+
+def _find_peaks(bench: Bench, targets: Mapping[str, Target]) -> None:
+    """Find how many calls a second those can do by whom the fixed rates are set."""
+    for name in (PYTHON, NODE):
+        if name in targets and name not in bench.peaks:
+            with bench.serve(targets[name]) as server:
+                bench.peaks[name] = _peak(bench, server)
+    if PYTHON not in bench.peaks:
+        raise BenchError(f"latency is measured at rates set by {PYTHON}, which is left out")
 
 
 MEASURES: Final = {
     measure.name: measure
     for measure in (
         Measure("unary", "Calls", _unary, _everybody),
-        Measure("latency", "Latency at equal load", _latency, _everybody),
+        Measure("latency", "Latency at equal load", _latency, _everybody, _find_peaks),
         Measure("streams", "Stream items", _streams, _streams_at_all),
         Measure("transfer", "Buffers", _transfer, _streams_at_all),
         Measure("files", "Files", _files, _with_files),
         Measure("broadcast", "Broadcast", _broadcast, _broadcasts),
+        Measure("workers", "Several processes", _workers, _with_workers),
         Measure("connections", "Connections", _connections, _everybody),
         Measure("memory", "Memory of an idle connection", _memory, _everybody),
         Measure("startup", "Start until the first answer", _startup, _everybody),
@@ -365,13 +400,3 @@ MEASURES: Final = {
         Measure("designs", "Dynamic or manual registration", _designs, _plain),
     )
 }
-
-
-def find_peaks(bench: Bench, targets: Mapping[str, Target]) -> None:
-    """Find how many calls a second those can do by whom the fixed rates are set."""
-    for name in (PYTHON, NODE):
-        if name in targets and name not in bench.peaks:
-            with bench.serve(targets[name]) as server:
-                bench.peaks[name] = _peak(bench, server)
-    if PYTHON not in bench.peaks:
-        raise BenchError(f"latency is measured at rates set by {PYTHON}, which is left out")

@@ -121,6 +121,12 @@ COLUMNS: Final[dict[str, dict[str, Cell]]] = {
         "server µs/MB": _figure("cpu_us"),
         "server busy": _figure("server_share", "{:.0%}"),
     },
+    "workers": {
+        "calls/s": _figure("rate"),
+        "spread": _around("rate"),
+        "× Node": _times(NODE),
+        "server µs/call": _CPU,
+    },
     "broadcast": {"deliveries/s": _figure("rate"), **_RATE, "server µs/delivery": _CPU},
     "connections": {"connections/s": _figure("rate"), **_RATE, "server µs/connection": _figure("cpu_us")},
     "memory": {

@@ -38,6 +38,8 @@ class Sample:
     def held_up(self) -> bool:
         """Whether something else than the server was the limit: the load generator, or another program."""
         figures = self.figures
+        if figures.get("shared"):
+            return True
         if figures.get("server_share", 1.0) > _BUSY:
             return False
         return figures.get("generator_share", 0.0) > _BUSY or figures.get("others_share", 0.0) > _DISTURBED

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import psutil
 
@@ -23,6 +24,9 @@ from tests.support.server import MALLOC, environment
 START_LIMIT: Final = 120.0
 _STOP_LIMIT: Final = 10.0
 _AGAIN: Final = 0.002
+_QUIET: Final = 0.3
+_IDLE: Final = 0.1
+"""The share of a core that a server may use which does nothing."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Target:
         ours: Whether it is jackfield.
         functions: What it has beside `echo`.
         streaming: How it is asked for a stream, if it can be.
+        workers: What starts it with so many processes that serve, without the port, if it can be.
     """
 
     name: str
@@ -48,6 +53,7 @@ class Target:
     ours: bool = False
     functions: frozenset[str] = frozenset()
     streaming: Streaming | None = None
+    workers: Callable[[int], tuple[str, ...]] | None = None
 
 
 @dataclass
@@ -80,6 +86,20 @@ class Running:
             log = self.log_file.read_text(encoding="utf-8", errors="replace")
             raise BenchError(f"{self.target.title} ended with status {status}:\n{log[-4000:] or '(it logged nothing)'}")
 
+    def settle(self, processes: int) -> None:
+        """Wait until it has so many children, and does nothing.
+
+        Raises:
+            BenchError: That does not come.
+        """
+        end = time.monotonic() + START_LIMIT
+        while time.monotonic() < end:
+            family, before = self._family(), self.cpu
+            time.sleep(_QUIET)
+            if len(family) > processes and self.cpu - before < _QUIET * _IDLE:
+                return
+        raise BenchError(f"{self.target.title} does not come to rest after {START_LIMIT:g} s")
+
     def _family(self) -> list[psutil.Process]:
         self.check()
         return [self.process, *self.process.children(recursive=True)]
@@ -89,8 +109,9 @@ class Running:
 def running(
     target: Target,
     folder: Path,
-    core: int | None,
+    cores: Sequence[int],
     *,
+    command: Sequence[str] | None = None,
     path: Sequence[Path] = (),
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Running]:
@@ -99,7 +120,8 @@ def running(
     Args:
         target: Which one.
         folder: Where it runs, and where its log is written.
-        core: The core that it is pinned to, if it is.
+        cores: The cores that it is pinned to, if it is.
+        command: What starts it, in the place of its own.
         path: Folders with plugins.
         env: More environment variables.
 
@@ -112,7 +134,7 @@ def running(
     log_file = folder / f"{target.name}-{port}.log"
     with log_file.open("wb") as log:
         process = psutil.Popen(
-            [*pinned(core), *target.command, str(port)],
+            [*pinned(cores), *(command or target.command), str(port)],
             cwd=folder,
             env=variables,
             stdin=subprocess.DEVNULL,
@@ -133,14 +155,33 @@ def _cpu_clock(pid: int) -> int:
     return (~pid << 3) | 2
 
 
-def pinned(core: int | None) -> list[str]:
+def pinned(cores: Sequence[int]) -> list[str]:
     """Return what is put before a command to pin it."""
-    return [] if core is None else ["taskset", "-c", str(core)]
+    return ["taskset", "-c", ",".join(map(str, cores))] if cores else []
 
 
-def can_pin() -> bool:
-    """Tell whether there are two cores to pin to, and the command that does."""
-    return shutil.which("taskset") is not None and len(psutil.Process().cpu_affinity()) > 1
+class Cores(NamedTuple):
+    """What is pinned where.
+
+    Args:
+        servers: The core of a server, and that which one of several processes has beside it; none if nothing is.
+        generator: The load generator's.
+    """
+
+    servers: tuple[int, ...] = ()
+    generator: int | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether the load generator is in the way of a server with several processes."""
+        return not self.servers or self.generator in self.servers
+
+
+def find_cores() -> Cores:
+    """Return what is to be pinned where on this machine: nothing if it has one core, or cannot pin."""
+    if shutil.which("taskset") is None or len(found := sorted(os.sched_getaffinity(0))) < 2:
+        return Cores()
+    return Cores((found[0], found[2] if len(found) > 2 else found[1]), found[1])
 
 
 def free_port() -> int:

@@ -72,6 +72,7 @@ def peers() -> Iterator[Target]:
         frames.bare,
         functions=frozenset({"bytes", "broadcast"}),
         streaming=feeds.bare,
+        workers=lambda count: ("node", str(PEERS / "workers.js"), str(count)),
     )
     yield Target("moleculer", "moleculer-io", ("node", str(PEERS / "moleculer.js")), frames.moleculer)
     yield Target("feathers", "Feathers", ("node", str(PEERS / "feathers.js")), frames.feathers)
@@ -98,15 +99,17 @@ def missing_for_node() -> str | None:
 
 
 def _jackfield(name: str, title: str, python: str, websocket: str | None) -> Target:
+    serve = (python, "-m", "jackfield", "serve")
     return Target(
         name,
         title,
-        (python, "-m", "jackfield", "serve", "--port"),
+        (*serve, "--port"),
         frames.jackfield,
         {**without(*_FOR_OPERATORS), **({_WEBSOCKET: websocket} if websocket else {})},
         ours=True,
         functions=_EVERYTHING,
         streaming=feeds.jackfield,
+        workers=lambda count: (*serve, "--workers", str(count), "--port"),
     )
 
 

@@ -20,7 +20,7 @@ from tests.bench.generator import BenchError, Load
 from tests.bench.material import padded
 from tests.bench.measures import MEASURES, OPERATORS, Bench, Sizes
 from tests.bench.results import Results, Sample
-from tests.bench.servers import Target, running
+from tests.bench.servers import Cores, Target, running
 from tests.bench.targets import ASGI, NODE, OURS, PYTHON, ROOT, missing_for_node, ours, peers
 
 TINY = Sizes(
@@ -49,6 +49,7 @@ CASES = {
     "streams": ["1 stream", "2 streams"],
     "transfer": ["upload, 1 stream", "download, 1 stream", "upload, 2 streams", "download, 2 streams"],
     "broadcast": ["3 subscribers"],
+    "workers": ["1 process", "2 processes"],
     "startup": ["2 plugins", "no plugins"],
     "functions": ["3 functions, 3 called"],
     "operators": [case + how for how in ("", ", suspends once") for case in OPERATORS],
@@ -63,7 +64,7 @@ def _servers() -> dict[str, Target]:
 
 @pytest.fixture(name="bench")
 def _bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path, None, TINY, {PYTHON: 200.0})
+    return Bench(tmp_path, Cores(), TINY, {PYTHON: 200.0})
 
 
 def sample(target: str, rate: float, number: int = 0, case: str = "16 × 8", **figures: float) -> Sample:
@@ -115,7 +116,7 @@ def test_the_servers_on_node_are_measured(bench: Bench, servers: dict[str, Targe
     if missing := missing_for_node():
         assert not require_all, missing
         pytest.skip(missing)
-    for measure_name in ("streams", "transfer"):
+    for measure_name in ("streams", "transfer", "workers"):
         for row in MEASURES[measure_name].take(bench, servers[NODE]):
             assert row.figures["count"] > 0
             assert row.figures["errors"] == 0, row.case
@@ -175,7 +176,7 @@ def test_a_server_that_dies_is_reported_with_its_log(tmp_path: Path) -> None:
 
     with (
         pytest.raises(BenchError, match=r"A dying server ended with status 1:\nno more"),
-        running(dying, tmp_path, None),
+        running(dying, tmp_path, ()),
     ):
         pass
 
