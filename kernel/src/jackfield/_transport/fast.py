@@ -176,6 +176,8 @@ class FastWire(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take a frame; nearly all are whole messages of text."""
         turn = self._turn
+        if self._closing and frame.msg_type is not _CLOSE:
+            return  # Nobody is answered any more, and who goes on sending all the same is not to fill what is kept.
         if (now := monotonic()) > turn.until and turn.over(now):
             self._keep(copy(frame))
         elif frame.msg_type is _TEXT and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3 or self._parts):
@@ -245,6 +247,8 @@ class FastWire(WSListener):
             self._fault(BAD_FRAME, "a reserved bit is set")
         elif kind == _CLOSE:
             self._closed_by_client(frame.code)
+        elif self._closing or kind not in (_CONTINUATION, _TEXT, _BINARY):
+            return
         elif kind == _CONTINUATION or self._parts is not None:
             self._fragment(frame)
         elif not frame.fin:
@@ -252,14 +256,11 @@ class FastWire(WSListener):
             self._text_parts = kind == _TEXT
         elif kind == _TEXT:
             self.reader.text(frame.data)
-        elif kind == _BINARY:
+        else:
             self.reader.buffer(frame.data)
 
     def _fragment(self, frame: Frame) -> None:
-        kind = frame.kind
-        if kind not in (_CONTINUATION, _TEXT, _BINARY):
-            return
-        if self._parts is None or kind != _CONTINUATION:
+        if self._parts is None or frame.kind != _CONTINUATION:
             self._fault(BAD_FRAME, "a fragment out of place")
             return
         parts = self._parts
@@ -301,12 +302,10 @@ class FastWire(WSListener):
         out = self._out
         if out:
             if not self._closing:
+                self._traffic.sent += sum(map(len, out))
                 if self._bulk and self._gathers:
-                    self._traffic.sent += sum(map(len, out))
                     self._raw.writelines(out)
                 else:
-                    data = b"".join(out) if len(out) > 1 else out[0]
-                    self._traffic.sent += len(data)
-                    self._raw.write(data)
+                    self._raw.write(b"".join(out))
             out.clear()
             self._bulk = 0
