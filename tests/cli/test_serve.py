@@ -102,6 +102,19 @@ async def test_workers_share_a_socket(tmp_path: Path) -> None:
     assert not any(map(psutil.pid_exists, second))
 
 
+@pytest.mark.parametrize("how", [("--workers", "2"), ("--dev",)], ids=["workers", "dev"])
+async def test_nothing_outlives_a_parent_that_is_killed(tmp_path: Path, how: tuple[str, ...]) -> None:
+    """What it has started ends as it would by SIGTERM, so the port is free for the next one."""
+    path = write_who(tmp_path / "p")
+    with serving(tmp_path / "s", *how, config=WEBSOCKET_ONLY, path=[path]) as server:
+        found = await until(lambda: found if len(found := workers(server)) == len(how) else set())
+        async with wire(server.url) as client:
+            server.process.kill()
+            assert str(await client.receive()).startswith('42["server",{"state":"draining"')
+            assert await client.closed() == 1012
+        await until(lambda: not any(map(psutil.pid_exists, found)))
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_workers_drain(tmp_path: Path, number: int) -> None:

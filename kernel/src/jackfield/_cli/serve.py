@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,17 @@ _LENIENT: Final[Mapping[str, Mapping[str, object]]] = {
 """What that process has whatever the configuration says: an author's plugin stays in service whatever it does."""
 
 
+def _end_with(_context: click.Context, _option: click.Parameter, parent_fd: int | None) -> None:
+    """Let the server end as it would by SIGTERM when its parent has, which may have been killed."""
+
+    def wait(fd: int) -> None:
+        os.read(fd, 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if parent_fd is not None:
+        threading.Thread(target=wait, args=[parent_fd], daemon=True).start()
+
+
 @click.command("serve")
 @click.option("--host", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
@@ -51,6 +63,7 @@ _LENIENT: Final[Mapping[str, Mapping[str, object]]] = {
 @click.option(
     "--ready-fd", type=click.IntRange(0), help="Descriptor to write the line of --json to, and close, when it is ready."
 )
+@click.option("--parent-fd", type=click.IntRange(0), callback=_end_with, expose_value=False, hidden=True)
 @config_option
 @json_option
 def command(

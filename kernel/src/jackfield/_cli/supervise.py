@@ -76,6 +76,8 @@ class Supervisor(ABC):
         self._ready = ready
         self._attended = attended
         self._workers: list[Worker] = []
+        # Nobody writes; whatever ends this process closes the writing end, and the workers see that.
+        self._life, self._held = os.pipe()
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT comes, and return when every worker has ended.
@@ -117,9 +119,9 @@ class Supervisor(ABC):
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._command,
-                *("--fd", str(self._fd), "--ready-fd", str(writing)),
+                *("--fd", str(self._fd), "--ready-fd", str(writing), "--parent-fd", str(self._life)),
                 stdin=None if self._attended else asyncio.subprocess.DEVNULL,
-                pass_fds=(self._fd, writing),
+                pass_fds=(self._fd, writing, self._life),
                 process_group=None if self._attended else 0,
             )
         finally:
