@@ -207,7 +207,7 @@ def _workers(bench: Bench, target: Target) -> Rows:
         plugins = [write_bench(bench.folder / "plugin")] if target.ours else []
         command, env = target.workers(count), {"JACKFIELD_SERVER__TRANSPORTS": '["websocket"]'}
         with running(target, bench.folder, cores, command=command, path=plugins, env=env) as server:
-            server.settle(count)
+            server.wait_for_workers(count)
             figures = bench.calls(server, shape)
         yield Row(f"{count} processes", {**figures, "shared": float(bench.cores.shared)})
 

@@ -24,9 +24,6 @@ from tests.support.server import MALLOC, environment
 START_LIMIT: Final = 120.0
 _STOP_LIMIT: Final = 10.0
 _AGAIN: Final = 0.002
-_QUIET: Final = 0.3
-_IDLE: Final = 0.1
-"""The share of a core that a server may use which does nothing."""
 
 
 @dataclass(frozen=True)
@@ -86,19 +83,25 @@ class Running:
             log = self.log_file.read_text(encoding="utf-8", errors="replace")
             raise BenchError(f"{self.target.title} ended with status {status}:\n{log[-4000:] or '(it logged nothing)'}")
 
-    def settle(self, processes: int) -> None:
-        """Wait until it has so many children, and does nothing.
+    def wait_for_workers(self, count: int) -> None:
+        """Wait until so many of its children have taken a connection.
 
         Raises:
             BenchError: That does not come.
         """
+        port = int(self.url.rpartition(":")[2])
+        taking: set[int] = set()
         end = time.monotonic() + START_LIMIT
         while time.monotonic() < end:
-            family, before = self._family(), self.cpu
-            time.sleep(_QUIET)
-            if len(family) > processes and self.cpu - before < _QUIET * _IDLE:
+            with socket.create_connection(("127.0.0.1", port), 1):
+                time.sleep(_AGAIN)
+                for child in self._family()[1:]:
+                    with contextlib.suppress(psutil.Error):
+                        if any(each.laddr.port == port and each.raddr for each in child.net_connections("tcp")):
+                            taking.add(child.pid)
+            if len(taking) >= count:
                 return
-        raise BenchError(f"{self.target.title} does not come to rest after {START_LIMIT:g} s")
+        raise BenchError(f"{self.target.title} has not {count} processes that serve after {START_LIMIT:g} s")
 
     def _family(self) -> list[psutil.Process]:
         self.check()
