@@ -1,0 +1,282 @@
+"""The link to Redis: it comes back by itself, and nobody who uses it waits for long.
+
+Commands go out together, in the order in which they were asked for, on one connection; on another one comes what is
+published. Both are looked after by a heartbeat that goes out by the one and comes back by the other. When either fails
+everything that waits is told so at once, and what is asked for meanwhile is refused at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha1
+from typing import Any, Final, Protocol, TypeAlias
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import NoScriptError, ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from jackfield_redis.address import open_redis
+
+log: Final = logging.getLogger(__name__)
+
+DEADLINE: Final = 2.0
+"""Seconds after which Redis is taken to be away if it says nothing."""
+_BEAT: Final = 0.5
+"""Seconds between two heartbeats."""
+_TOGETHER: Final = 100
+"""Commands that go out together at the most."""
+_FIRST_RETRY: Final = 0.05
+_LAST_RETRY: Final = 1.0
+"""Seconds between two attempts to connect, at first and in the end; each is up to twice as long."""
+
+Part: TypeAlias = str | bytes | int
+Reply: TypeAlias = Any
+"""What Redis answers: bytes, a number, None, or a list of these."""
+
+
+class Away(Exception):
+    """Redis cannot be used now.
+
+    Args:
+        reason: Why.
+        sent: Whether the command was on its way, so that it may have been carried out.
+    """
+
+    def __init__(self, reason: str, *, sent: bool) -> None:
+        super().__init__(reason)
+        self.sent = sent
+
+
+class Script:
+    """A script in Lua.
+
+    Args:
+        text: It.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.name = sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Listener(Protocol):
+    """Whoever has a link."""
+
+    async def began(self) -> None:
+        """Do what is to be done whenever Redis is there, again, and before anything else is.
+
+        It may use `Link.ask` and `Link.run`, which others cannot yet. What it raises is taken for a failure of Redis.
+        """
+
+    def heard(self, topic: str, message: bytes) -> None:
+        """Take a message that was published."""
+
+    def lost(self) -> None:
+        """Take note that Redis is away."""
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A command, and who waits for its reply."""
+
+    command: Sequence[Part]
+    reply: asyncio.Future[Reply] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Link:
+    """A link to Redis, from `open` to `close`.
+
+    Args:
+        url: Where Redis is; see `RedisUrl`.
+        prefix: What the names of all keys and topics begin with.
+        topics: What to hear of, without the prefix, beside the link's own topic.
+        listener: Whose link it is.
+        purpose: What it is for, as the log has it.
+
+    Attributes:
+        id: A name that no other link has.
+        own: The topic, with the prefix, of which only this link hears.
+        trouble: Why Redis cannot be used, if that is so.
+    """
+
+    def __init__(self, url: str, prefix: str, topics: Sequence[str], listener: Listener, purpose: str) -> None:
+        self.id = secrets.token_hex(8)
+        self.trouble: str | None = "there was no connection yet"
+        self._url = url
+        self._prefix = "{" + prefix + "}:"  # in braces, so that a cluster has all of them in one place
+        self.own = self.name("link", self.id)
+        self._topics = [self.name(topic) for topic in topics]
+        self._listener = listener
+        self._purpose = purpose
+        self._first = True
+        self._up = asyncio.Event()
+        self._asked: list[_Asked] = []
+        self._sent: list[_Asked] = []
+        self._news = asyncio.Event()
+        self._beginning: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def name(self, *parts: str) -> str:
+        """Return the name of a key or topic."""
+        return self._prefix + ":".join(parts)
+
+    async def open(self) -> None:
+        """Connect; where Redis is not there, go on trying."""
+        self._task = asyncio.create_task(self._keep(), name="redis-link")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEADLINE):
+                await self._up.wait()
+
+    async def close(self) -> None:
+        """Close the connections; nobody is told of anything after it."""
+        while self._task is not None and not self._task.done():
+            self._task.cancel()  # redis may lose one, as `asyncio.wait_for` does before Python 3.12
+            await asyncio.wait([self._task], timeout=DEADLINE / 4)
+
+    async def ask(self, *command: Part) -> Reply:
+        """Return the reply to a command.
+
+        Raises:
+            Away: Redis cannot be used.
+            ResponseError: It does not like the command.
+        """
+        if not self._up.is_set() and asyncio.current_task() is not self._beginning:
+            raise Away(self.trouble or "it is not ready", sent=False)
+        asked = _Asked(command)
+        self._asked.append(asked)
+        self._news.set()
+        return await asked.reply
+
+    def tell(self, *command: Part) -> None:
+        """Send a command whose reply nobody waits for; nothing happens where Redis cannot be used."""
+        if self._up.is_set():
+            asked = _Asked(command)
+            asked.reply.add_done_callback(_seen)
+            self._asked.append(asked)
+            self._news.set()
+
+    async def run(self, script: Script, keys: Sequence[Part], arguments: Sequence[Part]) -> Reply:
+        """Return what a script returns.
+
+        Raises:
+            Away: Redis cannot be used.
+            ResponseError: The script has failed.
+        """
+        try:
+            return await self.ask("EVALSHA", script.name, len(keys), *keys, *arguments)
+        except NoScriptError:  # so it has not run
+            return await self.ask("EVAL", script.text, len(keys), *keys, *arguments)
+
+    async def _keep(self) -> None:
+        retry = _FIRST_RETRY
+        while True:
+            try:
+                await self._hold()
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with Redis, the server goes on
+                retry = _FIRST_RETRY if self._up.is_set() else min(2 * retry, _LAST_RETRY)
+                self._lost(_first(error))
+            # Not all servers at once, where all have lost the same Redis.
+            await asyncio.sleep(retry * random.uniform(1, 2))  # noqa: S311 - nobody gains by guessing it
+
+    async def _hold(self) -> None:
+        """Connect, and do what there is to do until something fails."""
+        redis = open_redis(self._url, DEADLINE)
+        pubsub = redis.pubsub()
+        subscribed = asyncio.Event()
+        try:
+            await pubsub.subscribe(*self._topics, self.own)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._hear(pubsub, subscribed))
+                group.create_task(self._write(redis))
+                self._beginning = group.create_task(self._begin(subscribed))
+        finally:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(DEADLINE / 4):
+                    await pubsub.aclose()  # type: ignore[no-untyped-call]
+                    await redis.aclose()
+
+    async def _begin(self, subscribed: asyncio.Event) -> None:
+        """Let commands through when nothing that is published is missed any more; then let the heart beat."""
+        await subscribed.wait()
+        await self._listener.began()
+        if self.trouble is not None:
+            log.info("%s: Redis is there", self._purpose)
+        self.trouble = None
+        self._up.set()
+        while True:
+            await asyncio.sleep(_BEAT)
+            await self.ask("PUBLISH", self.own, b"")
+
+    async def _hear(self, pubsub: PubSub, subscribed: asyncio.Event) -> None:
+        missing = len(self._topics) + 1
+        while True:
+            message = await pubsub.get_message(timeout=DEADLINE)
+            if message is None:
+                raise TimeoutError
+            if message["type"] == "message":
+                if message["data"]:
+                    self._listener.heard(message["channel"].decode(), message["data"])
+            else:
+                missing -= 1
+                if not missing:
+                    subscribed.set()
+
+    async def _write(self, redis: Redis) -> None:
+        while True:
+            await self._news.wait()
+            self._sent = [asked for asked in self._asked[:_TOGETHER] if not asked.reply.done()]
+            del self._asked[:_TOGETHER]
+            if not self._asked:
+                self._news.clear()
+            pipeline = redis.pipeline(transaction=False)
+            for asked in self._sent:
+                pipeline.execute_command(*asked.command)
+            async with asyncio.timeout(DEADLINE):
+                replies = await pipeline.execute(raise_on_error=False)
+            for asked, reply in zip(self._sent, replies, strict=True):
+                if asked.reply.done():
+                    continue
+                if isinstance(reply, Exception):
+                    asked.reply.set_exception(reply)
+                else:
+                    asked.reply.set_result(reply)
+            self._sent = []
+            if any(isinstance(reply, ReadOnlyError) for reply in replies):
+                raise ReadOnlyError("it is a replica now")
+
+    def _lost(self, error: BaseException) -> None:
+        if isinstance(error, (TimeoutError, RedisTimeoutError)):
+            reason = f"it has said nothing for {DEADLINE:g} s"
+        else:
+            reason = " ".join(str(error).split()) or type(error).__name__
+        if self.trouble is None or self._first:
+            log.warning("%s: Redis is away (%s); trying again", self._purpose, reason)
+        self._first = False
+        self.trouble = reason
+        self._up.clear()
+        sent, waiting = self._sent, self._asked
+        self._sent, self._asked = [], []
+        for asked in [*sent, *waiting]:
+            if not asked.reply.done():
+                asked.reply.set_exception(Away(reason, sent=asked in sent))
+        self._listener.lost()
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what has gone wrong first, where several things have."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _seen(reply: asyncio.Future[Reply]) -> None:
+    """Look at the outcome, of which asyncio would complain where nobody waits for it."""
+    if not reply.cancelled():
+        reply.exception()
