@@ -70,9 +70,9 @@ class Listener(Protocol):
     """Whoever has a link."""
 
     async def began(self) -> None:
-        """Do what is to be done whenever Redis is there, again, and before anything else is.
+        """Do what is to be done whenever Redis is there, again, and before anything is asked.
 
-        It may use `Link.ask` and `Link.run`, which others cannot yet. What it raises is taken for a failure of Redis.
+        It uses `Link.tell`. What it raises is taken for a failure of Redis.
         """
 
     def heard(self, topic: str, message: bytes) -> None:
@@ -120,7 +120,7 @@ class Link:
         self._asked: list[_Asked] = []
         self._sent: list[_Asked] = []
         self._news = asyncio.Event()
-        self._beginning: asyncio.Task[None] | None = None
+        self._connected = False
         self._task: asyncio.Task[None] | None = None
 
     def name(self, *parts: str) -> str:
@@ -147,20 +147,27 @@ class Link:
             Away: Redis cannot be used.
             ResponseError: It does not like the command.
         """
-        if not self._up.is_set() and asyncio.current_task() is not self._beginning:
+        if not self._up.is_set():
             raise Away(self.trouble or "it is not ready", sent=False)
-        asked = _Asked(command)
-        self._asked.append(asked)
-        self._news.set()
-        return await asked.reply
+        return await self.tell(*command)
 
-    def tell(self, *command: Part) -> None:
-        """Send a command whose reply nobody waits for; nothing happens where Redis cannot be used."""
-        if self._up.is_set():
-            asked = _Asked(command)
-            asked.reply.add_done_callback(_seen)
+    def tell(self, *command: Part) -> asyncio.Future[Reply]:
+        """Send a command after those that were sent before; whoever does not care need not await the reply.
+
+        Unlike `ask` it may be used while the listener begins.
+
+        Raises, when awaited:
+            Away: Redis cannot be used.
+            ResponseError: It does not like the command.
+        """
+        asked = _Asked(command)
+        asked.reply.add_done_callback(_seen)
+        if self._connected:
             self._asked.append(asked)
             self._news.set()
+        else:
+            asked.reply.set_exception(Away(self.trouble or "it is not ready", sent=False))
+        return asked.reply
 
     async def run(self, script: Script, keys: Sequence[Part], arguments: Sequence[Part]) -> Reply:
         """Return what a script returns.
@@ -195,7 +202,7 @@ class Link:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._hear(pubsub, subscribed))
                 group.create_task(self._write(redis))
-                self._beginning = group.create_task(self._begin(subscribed))
+                group.create_task(self._begin(subscribed))
         finally:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(DEADLINE / 4):
@@ -205,6 +212,7 @@ class Link:
     async def _begin(self, subscribed: asyncio.Event) -> None:
         """Let commands through when nothing that is published is missed any more; then let the heart beat."""
         await subscribed.wait()
+        self._connected = True
         await self._listener.began()
         if self.trouble is not None:
             log.info("%s: Redis is there", self._purpose)
@@ -261,6 +269,7 @@ class Link:
         self._first = False
         self.trouble = reason
         self._up.clear()
+        self._connected = False
         sent, waiting = self._sent, self._asked
         self._sent, self._asked = [], []
         for asked in [*sent, *waiting]:
