@@ -20,9 +20,9 @@ from jackfield import CallError, Code
 from jackfield.client import ConnectError, ConnectionLost, connect
 from tests.client.deaf import deaf_server, hasty_server
 from tests.client.probes import PROBE, happened, told
-from tests.client.proxy import proxied
 from tests.interop.places import make_certificate
 from tests.support.plugins import write_plugin
+from tests.support.proxy import proxied
 from tests.support.server import Server, serving
 from tests.support.waiting import until
 

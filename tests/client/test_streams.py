@@ -14,7 +14,7 @@ from jackfield import CallError, Code, EncodeError
 from jackfield.client import Client, ConnectionLost, Stream, connect
 from tests.client.deaf import deaf_server
 from tests.client.probes import happened, told
-from tests.client.proxy import proxied
+from tests.support.proxy import proxied
 from tests.support.server import Server
 from tests.support.waiting import until
 

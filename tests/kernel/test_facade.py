@@ -205,9 +205,16 @@ def test_the_client_manager_is_that_of_one_plugin() -> None:
     """Those that return None have none; the plugin's name comes with it."""
     manager = object()
     found = [("one", plugin(jackfield_client_manager=lambda: None)), ("two", SimpleNamespace())]
-    assert Hooks(found).client_manager() is None
-    found.append(("three", plugin(jackfield_client_manager=lambda: manager)))
-    assert Hooks(found).client_manager() == ("three", manager)
+    assert Hooks(found).client_manager(KERNEL) is None
+    asked: list[Kernel] = []
+
+    def make(kernel: Kernel) -> object:
+        asked.append(kernel)
+        return manager
+
+    found.append(("three", plugin(jackfield_client_manager=make)))
+    assert Hooks(found).client_manager(KERNEL) == ("three", manager)
+    assert asked == [KERNEL]
 
 
 def test_two_client_managers_and_one_that_fails() -> None:
@@ -219,7 +226,7 @@ def test_two_client_managers_and_one_that_fails() -> None:
     makers: list[Callable[[], object]] = [lambda: 1, fail, lambda: 2]
     hooks = Hooks([(f"p{number}", plugin(jackfield_client_manager=make)) for number, make in enumerate(makers)])
     with pytest.raises(StartError) as caught:
-        hooks.client_manager()
+        hooks.client_manager(KERNEL)
     assert caught.value.faults == (
         "jackfield_client_manager of plugin p1 failed: OSError: no queue",
         "several plugins return a client manager, and a server can have one: p0 and p2; "

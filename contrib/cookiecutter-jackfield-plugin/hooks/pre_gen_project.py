@@ -21,6 +21,7 @@ OURS = {
     "kv": ["api.kv"],
     "metrics": ["api.metrics"],
     "ratelimit": [],
+    "redis": [],
     "system": ["api.system"],
 }
 """The plugins of jackfield's own repository, with their namespaces."""

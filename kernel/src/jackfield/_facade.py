@@ -148,7 +148,7 @@ class Hooks:
         for stop in self["jackfield_shutdown"]:
             await stop(kernel=kernel)
 
-    def client_manager(self) -> tuple[str, object] | None:
+    def client_manager(self, kernel: Kernel) -> tuple[str, object] | None:
         """Return the one client manager, if there is one, and the plugin that it is from.
 
         Raises:
@@ -158,7 +158,7 @@ class Hooks:
         faults = []
         for ask in self["jackfield_client_manager"]:
             try:
-                manager = ask()
+                manager = ask(kernel=kernel)
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything
                 faults.append(
                     f"jackfield_client_manager of plugin {ask.plugin} failed: {type(error).__name__}: {error}"

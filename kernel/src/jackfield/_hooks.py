@@ -131,16 +131,18 @@ async def jackfield_shutdown(kernel: Kernel) -> None:
 
 
 @hookspec
-def jackfield_client_manager() -> object:
+def jackfield_client_manager(kernel: Kernel) -> object:
     """Return the client manager through which several servers are one: their broadcasts reach each other's clients.
 
-    It is one of python-socketio's, an instance of a subclass of `socketio.AsyncManager` such as
-    `socketio.AsyncRedisManager`, made for this server alone. The kernel ends its tasks with the connections; what it
-    has open, `jackfield_shutdown` closes.
+    It is an instance of a subclass of `socketio.AsyncManager`, made for this server alone. The kernel ends its tasks
+    with the connections; what it has open, `jackfield_shutdown` closes.
 
     When: once, after all `jackfield_startup` and before clients come. At most one plugin may return one that is not
     None. A second one, something else, or an exception keeps the server from starting: alone it would reach only
     its own clients, and nobody would notice.
+
+    Args:
+        kernel: As for `jackfield_startup`.
     """
     raise AssertionError
 

@@ -248,7 +248,7 @@ class JackfieldKernel:
         observers = {name: observer for plugin in in_service for name, observer in plugin.observers.items()}
         abstaining = {pair for plugin in in_service for pair in plugin.abstaining}
         hooks = Hooks([(plugin.name, plugin.object) for plugin in in_service], observers, abstaining)
-        if (found := hooks.client_manager()) is not None:
+        if (found := hooks.client_manager(self)) is not None:
             self._border.use(*found)
         self._publisher = hooks.publisher()
         self.health.listen_to(hooks.health(self))

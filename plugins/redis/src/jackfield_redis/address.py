@@ -9,7 +9,7 @@ from pydantic import AfterValidator, SecretStr
 from redis.asyncio import Redis
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 _VALKEY: Final = {"valkey": "redis", "valkeys": "rediss", "valkey+sentinel": "redis+sentinel"}
@@ -56,8 +56,19 @@ def open_redis(url: str, timeout: float) -> Redis:
     options |= {"db": found.database, "username": found.username, "password": found.password, "ssl": found.tls}
     patience = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout", "retry")}
     sentinel = Sentinel(found.hosts, sentinel_kwargs=patience)  # type: ignore[no-untyped-call]
-    client: Redis = sentinel.master_for(found.service, **options)
+    client: Redis = sentinel.master_for(found.service, redis_class=_Named, **options)
     return client
+
+
+class _Named(Redis):
+    """The server that Sentinels name."""
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Close the connections to the Sentinels too, which redis-py would leave open."""
+        await super().aclose(close_connection_pool)
+        if isinstance(self.connection_pool, SentinelConnectionPool):
+            for one in self.connection_pool.sentinel_manager.sentinels:
+                await one.aclose()
 
 
 class _Sentinels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from jackfield_redis.address import RedisUrl
 
@@ -24,4 +24,15 @@ class RedisSettings(BaseModel):
     keys: tuple[Annotated[SecretStr, Field(min_length=16)], ...] = Field(
         (), description="Keys that seal what servers tell each other: the first one seals, each is accepted."
     )
+    message_size: int = Field(
+        4 * 1024 * 1024,
+        ge=1024,
+        le=16 * 1024 * 1024,
+        description="Bytes of what servers tell each other at once; larger events reach this server's clients only.",
+    )
     required: bool = Field(False, description="Whether a server that does not find Redis refuses to start.")
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: object) -> object:
+        return value or None  # a variable that is not set

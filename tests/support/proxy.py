@@ -1,4 +1,4 @@
-"""A loopback TCP proxy that cuts what goes through it."""
+"""A loopback TCP proxy that cuts, holds up or delays what goes through it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 
 class Proxy:
@@ -13,19 +14,35 @@ class Proxy:
 
     Args:
         port: Where to.
+
+    Attributes:
+        open: Whether it takes new connections; others are ended without a word.
+        delay: Seconds for which it keeps what it has read before it passes it on.
+        accepted: How many connections it has taken.
     """
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._passing = asyncio.Event()
+        self._passing.set()
         self.open = True
+        self.delay = 0.0
         self.accepted = 0
 
     def cut(self) -> None:
         """End every connection without a word."""
         for writer in self._writers:
             writer.transport.abort()
+
+    def stall(self) -> None:
+        """Keep what comes, as a network does that has lost the way."""
+        self._passing.clear()
+
+    def go_on(self) -> None:
+        """Pass on what was kept, and what comes."""
+        self._passing.set()
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take a connection."""
@@ -36,6 +53,7 @@ class Proxy:
     async def close(self) -> None:
         """End everything."""
         self.cut()
+        self.go_on()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -58,6 +76,9 @@ class Proxy:
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await self._passing.wait()
                 writer.write(data)
                 await writer.drain()
         writer.close()
@@ -65,11 +86,13 @@ class Proxy:
 
 @asynccontextmanager
 async def proxied(url: str) -> AsyncIterator[tuple[str, Proxy]]:
-    """Yield the address of a proxy before a server, and the proxy."""
-    proxy = Proxy(int(url.rpartition(":")[2]))
+    """Yield the address of a proxy before a server, which is the server's with another port, and the proxy."""
+    port = urlsplit(url).port
+    assert port is not None, url
+    proxy = Proxy(port)
     listening = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     try:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", proxy
+        yield url.replace(f":{port}", f":{listening.sockets[0].getsockname()[1]}"), proxy
     finally:
         listening.close()
         await proxy.close()

@@ -1,0 +1,129 @@
+"""Where Redis may be: behind TLS, in a Unix socket, known to Sentinels; and addresses that are none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from jackfield_redis import RedisUrl, open_redis
+from jackfield_redis.settings import RedisSettings
+from plugins.redis.tests.nodes import Node, nodes, received, two, well
+from tests.interop.places import make_certificate
+from tests.support.client import Client
+from tests.support.redis import RedisServer, Sentinel, need_redis, redis_server
+from tests.support.waiting import eventually
+
+_urls: TypeAdapter[SecretStr] = TypeAdapter(RedisUrl)
+
+
+async def are_one(one: Node, another: Node, first: Client, second: Client) -> None:
+    """The servers have Redis, and tell each other."""
+    await well(one, another)
+    await one.tell("there")
+    await another.tell("back")
+    assert [await second.next("news"), await second.next("news")] == ["there", "back"]
+    assert [await first.next("news"), await first.next("news")] == ["there", "back"]
+
+
+async def test_behind_tls(tmp_path: Path) -> None:
+    """With the authority that the address names; without it, Redis is away, and the reason says so."""
+    need_redis()
+    certificate, key = make_certificate(tmp_path)
+    with redis_server(tmp_path, "hunter2", tls=(certificate, key)) as server:
+        for scheme in ("rediss", "valkeys"):
+            url = f"{server.url.replace('rediss', scheme)}?ssl_ca_certs={certificate}"
+            async with two(url) as pair:
+                await are_one(*pair)
+        async with nodes(server.url, server.url.replace("rediss", "redis")) as (one, another):
+            assert "CERTIFICATE_VERIFY_FAILED" in str(one.trouble)
+            assert another.trouble is not None
+            assert "health/redis failed" in (await one.ready())[1]
+
+
+async def test_in_a_unix_socket(tmp_path: Path) -> None:
+    """As everywhere else."""
+    need_redis()
+    path = tmp_path / "s"
+    with redis_server(tmp_path, "hunter2", "--unixsocket", str(path)):
+        async with two(f"unix://:hunter2@{path}") as pair:
+            await are_one(*pair)
+
+
+@contextmanager
+def watched(folder: Path, tls: tuple[Path, Path] | None = None) -> Iterator[tuple[RedisServer, RedisServer, Sentinel]]:
+    """Run a server, one that follows it, and a Sentinel that puts the second one into the place of the first."""
+    need_redis()
+    with ExitStack() as stack:
+        folders = [folder / name for name in ("first", "second", "sentinel")]
+        for one in folders:
+            one.mkdir()
+        options = ["--masterauth", "hunter2", *(["--tls-replication", "yes"] if tls else [])]
+        if tls:
+            options += ["--tls-ca-cert-file", str(tls[0])]
+        first = stack.enter_context(redis_server(folders[0], "hunter2", *options, tls=tls))
+        options += ["--replicaof", "127.0.0.1", str(first.port)]
+        second = stack.enter_context(redis_server(folders[1], "hunter2", *options, tls=tls))
+        yield first, second, stack.enter_context(Sentinel(folders[2], first))
+
+
+@pytest.mark.parametrize("scheme", ["redis+sentinel", "valkey+sentinel"])
+async def test_47_sentinels_name_another_server(tmp_path: Path, scheme: str) -> None:
+    """When the one that was used is gone, the servers go over to the one that has taken its place."""
+    with watched(tmp_path) as (master, _, sentinel):
+        url = f"{scheme}://:hunter2@127.0.0.1:1,127.0.0.1:{sentinel.port}/0/ours"  # nobody is at the first
+        async with two(url) as pair:
+            await are_one(*pair)
+            await eventually(sentinel.knows_two)
+            master.kill()
+            one, another, first, second = pair
+
+            async def both_tell() -> bool:
+                for node in (one, another):
+                    try:
+                        await node.tell("trying")
+                    except Exception:  # noqa: BLE001 - as long as there is none
+                        return False
+                return True
+
+            await eventually(both_tell)
+            await one.tell("end")
+            for client in (first, second):
+                await received(client, "end")
+            await are_one(*pair)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "localhost:6379", "http://localhost", "redis://localhost:port", "redis://[::1", "redis://:hunter2/3@h:1"),
+        *("redis+sentinel://h:1", "redis+sentinel://h:1/0", "redis+sentinel://h:1/x/ours", "redis+sentinel:///0/ours"),
+        "redis+sentinel://h:port/0/ours",
+    ],
+)
+def test_what_is_no_address(url: str) -> None:
+    """It is a mistake, whose text has nothing of the password."""
+    with pytest.raises(ValidationError) as caught:
+        _urls.validate_python(url)
+    text = caught.value.errors()[0]["msg"]
+    assert "it is no address of Redis, such as redis://:password@host:6379/0" in text
+    assert "hunter" not in text
+    if not url:  # as from a variable that is not set
+        assert RedisSettings.model_validate({"url": url}).url is None
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("redis://h", "h", 6379),
+        ("valkey://u:p@[::1]:7/3", "::1", 7),
+        ("rediss://h:6380", "h", 6380),
+    ],
+)
+def test_what_is_one(url: str, host: str, port: int) -> None:
+    """With what is left out as Redis has it."""
+    found = open_redis(_urls.validate_python(url).get_secret_value(), 1.0).connection_pool.connection_kwargs
+    assert (found["host"], found.get("port", 6379)) == (host, port)
