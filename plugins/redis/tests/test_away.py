@@ -207,6 +207,8 @@ async def test_47_one_connection_of_two_is_cut(redis: RedisServer, kind: str) ->
                 got.append(second.received["news"].get_nowait())
             return bool(got) and got[-1] >= before
 
+        before = 0
+        await eventually(hears)
         for _ in range(3):
             assert await operator.client_kill_filter(_type=kind, skipme=True) >= 1
             before = len(told)
