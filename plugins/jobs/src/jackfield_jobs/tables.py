@@ -285,8 +285,10 @@ def _make(database: sqlite3.Connection) -> None:
 
 
 def _is_made(database: sqlite3.Connection) -> bool:
+    empty = database.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+    # In this order: another process may make the tables in between, and the version with them.
     (found,) = database.execute("PRAGMA user_version").fetchone()
-    if not found and database.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+    if empty and not found:
         return False
     if found != _FORMAT:
         raise sqlite3.DatabaseError(
