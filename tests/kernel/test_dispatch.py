@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 
-from jackfield import Call, CallError, Client, Observer, Principal, Service, hookimpl
+from jackfield import Call, CallError, Client, Json, Observer, Principal, Proceed, Service, Value, hookimpl
 from jackfield._dispatch import Dispatcher
 from jackfield._session import Session
 from jackfield._settings import Limits
@@ -249,6 +252,87 @@ async def test_hooks_of_calls_run_in_order_and_see_the_outcome() -> None:
     session.receive(["event", {"event": "api.test.work"}], b"1", buffers=False)
     assert await recorder.reply(b"1") == {"data": "wrapped result"}
     assert heard == ["authorize", "started", "admit", "before", "function", "after", "ended None"]
+
+
+class Written(BaseModel):
+    """A model that is written in another way than it is read."""
+
+    day: int = Field(serialization_alias="on")
+    picture: bytes = b""
+
+
+async def test_what_stands_around_a_call_may_give_another_calls_reply() -> None:
+    """It sees what the caller sent, as that came, and how the result is written, and may return that another time."""
+    service = Service("api.test")
+    kept: dict[str, Json] = {}
+    seen: list[object] = []
+
+    @service.function
+    async def write(call: Call, data: int) -> Written:
+        await asyncio.sleep(0)
+        return Written(day=data, picture=b"x")
+
+    @service.function
+    async def large(call: Call) -> int:
+        return 2**60
+
+    @service.function
+    async def items(call: Call) -> AsyncIterator[int]:
+        yield 1
+
+    @hookimpl
+    async def jackfield_call(call: Call, proceed: Proceed, data: Value, encode: Any) -> object:
+        seen.append(data)
+        if encode is None:
+            return await proceed()
+        if call.event not in kept:
+            kept[call.event] = encode(await proceed())
+        return kept[call.event]
+
+    recorder = Recorder()
+    session = await join(make_dispatcher(service, jackfield_call=jackfield_call), recorder)
+    expected = {"on": 7, "picture": b"x"}
+    for ack, data in ((b"1", "7"), (b"2", 8)):
+        session.receive(["event", {"event": "api.test.write", "data": data}], ack, buffers=False)
+        assert await recorder.reply(ack) == {"data": expected}
+    session.receive(
+        ["event", {"event": "api.test.write", "data": "7", "encoding": "json", "id": 1}], b"3", buffers=False
+    )
+    assert await recorder.reply(b"3") == {"data": expected, "id": 1}
+    session.receive(["event", {"event": "api.test.large", "accept": "msgpack"}], b"4", buffers=False)
+    assert msgpack.unpackb((await recorder.reply(b"4"))["data"]) == 2**60
+    session.receive(["event", {"event": "api.test.large"}], b"5", buffers=False)
+    assert (await recorder.reply(b"5"))["error"]["code"] == "internal"
+    session.receive(["event", {"event": "api.test.items", "id": 2}], b"6", buffers=False)
+    assert await recorder.reply(b"6") == {"id": 2, "stream": "server"}
+    assert seen[:5] == ["7", 8, "7", None, None]
+
+
+async def test_what_stands_around_a_call_may_let_it_run_on_without_its_client() -> None:
+    """As a function does that its author declared detached."""
+    service = Service("api.test")
+    gate, ended = asyncio.Event(), asyncio.Event()
+
+    @service.function
+    async def work(call: Call) -> None:
+        await gate.wait()
+        assert not call.cancelled
+        ended.set()
+
+    @hookimpl
+    async def jackfield_call(call: Call, proceed: Proceed) -> object:
+        call.detached = True
+        return await proceed()
+
+    dispatcher = make_dispatcher(service, jackfield_call=jackfield_call)
+    session = await join(dispatcher, Recorder())
+    session.receive(["event", {"event": "api.test.work"}], b"1", buffers=False)
+    await asyncio.sleep(0)
+    dispatcher.disconnect(session, "transport close")
+    gate.set()
+    async with asyncio.timeout(20):
+        await ended.wait()
+    await dispatcher.close(10)
 
 
 def _make(kind: Any) -> Any:

@@ -318,7 +318,7 @@ async def test_the_first_wrapper_is_the_outermost() -> None:
         return "result"
 
     wrappers = Hooks([("one", wraps("one")), ("two", wraps("two"))]).wrappers()
-    assert [await wrap(cast(Any, None), proceed) for wrap in wrappers] == ["result", "result"]
+    assert [await wrap(None, proceed, None, None) for wrap in wrappers] == ["result", "result"]
     assert told == ["one", "two"]
 
 

@@ -174,6 +174,7 @@ class Call:
 
     Attributes:
         principal: Who calls, or None where nobody has to say who they are, and for a call of a plugin as itself.
+        envelope: What the caller sent; for the kernel.
         started: When it began, on the monotonic clock.
         client: The connection that the call came from, or None for a call from inside the server.
         deadline: When it is over, on the monotonic clock; None where it may take for ever.
@@ -182,11 +183,11 @@ class Call:
         outer: The call that this one stands in; for the kernel.
         held: The bulkheads in which this call, or one around it, has a place; for the kernel.
         delayed: Whether it had to wait for other calls or for its client; for the kernel.
+        detached: Whether it runs on when its client goes away; `jackfield_call` may say so, if its function does not.
         cancelled: Whether it was cancelled, ran out of time or lost its client; for a plain `def`, which nobody stops.
     """
 
     __slots__ = (
-        "_envelope",
         "_progress",
         "_scope",
         "cancelled",
@@ -194,6 +195,8 @@ class Call:
         "deadline",
         "delayed",
         "depth",
+        "detached",
+        "envelope",
         "held",
         "outer",
         "principal",
@@ -212,7 +215,7 @@ class Call:
         outer: Call | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._envelope = envelope
+        self.envelope = envelope
         self._scope = scope
         self._progress = progress
         self.principal = principal
@@ -222,23 +225,23 @@ class Call:
         self.depth: int = 0 if outer is None else outer.depth + 1
         self.turns: frozenset[str] = frozenset() if outer is None else outer.turns
         self.held: tuple[object, ...] = () if outer is None else outer.held
-        self.cancelled = self.delayed = False
+        self.cancelled = self.delayed = self.detached = False
         self.outer = outer
 
     @property
     def event(self) -> str:
         """The dotted path that was called."""
-        return self._envelope.event
+        return self.envelope.event
 
     @property
     def id(self) -> CallId | None:
         """The caller's name for this call, if it gave one."""
-        return self._envelope.options.id
+        return self.envelope.options.id
 
     @property
     def meta(self) -> Mapping[str, str]:
         """The headers of the call."""
-        return dict(self._envelope.options.meta)  # a copy: calls without headers share one empty dictionary
+        return dict(self.envelope.options.meta)  # a copy: calls without headers share one empty dictionary
 
     @property
     def kernel(self) -> Kernel:

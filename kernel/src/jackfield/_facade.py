@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from jackfield import _hooks
 from jackfield._call import Call, Client
 from jackfield._errors import PluginError, StartError
-from jackfield._hooks import Observer, Proceed
+from jackfield._hooks import Observer
 from jackfield._host import FunctionInfo, Kernel
 from jackfield._identity import Handshake, Principal
 from jackfield._route import Route
@@ -237,7 +237,7 @@ class Hooks:
             for ask in self["jackfield_observe"]
         )
 
-    def wrappers(self) -> tuple[Callable[[Call, Proceed], Any], ...]:
+    def wrappers(self) -> tuple[Callable[..., Any], ...]:
         """Return what wraps calls, the outermost first."""
         return tuple(_wrapper(ask) for ask in self["jackfield_call"])
 
@@ -257,8 +257,8 @@ def _admitter(ask: Implementation) -> Callable[[Call], None]:
     return ask.function if ask.argnames == ("call",) else lambda call: ask(call=call)
 
 
-def _wrapper(ask: Implementation) -> Callable[[Call, Proceed], Any]:
-    return lambda call, proceed: ask(call=call, proceed=proceed)
+def _wrapper(ask: Implementation) -> Callable[..., Any]:
+    return lambda call, proceed, data, encode: ask(call=call, proceed=proceed, data=data, encode=encode)
 
 
 def _several(do: str, plugins: list[str]) -> str:

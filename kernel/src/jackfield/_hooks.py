@@ -21,7 +21,7 @@ from jackfield._call import Call, Client
 from jackfield._errors import CallError, Code
 from jackfield._host import FunctionInfo, Kernel, Position
 from jackfield._identity import Handshake, Principal
-from jackfield._json import Json
+from jackfield._json import Json, Value
 from jackfield._route import AsgiApp, Route
 from jackfield._service import Service
 
@@ -292,7 +292,7 @@ def jackfield_observe(kernel: Kernel, settings: Any) -> Observer:
 
 
 @hookspec
-async def jackfield_call(call: Call, proceed: Proceed) -> object:
+async def jackfield_call(call: Call, proceed: Proceed, data: Value, encode: Callable[[object], Json] | None) -> object:
     """Wrap a call: `return await proceed()`, with what has to be around it.
 
     When: for every call, around the function and after its argument was validated. The first plugin is the outermost.
@@ -303,5 +303,7 @@ async def jackfield_call(call: Call, proceed: Proceed) -> object:
     Args:
         call: The call.
         proceed: Runs what is inside; await it once.
+        data: What the caller sent, neither unpacked nor validated.
+        encode: Returns a result as it is sent, which may be returned in its place; None where the call is a stream.
     """
     raise AssertionError

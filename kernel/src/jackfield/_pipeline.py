@@ -34,7 +34,7 @@ from jackfield._workers import Workers
 
 Authorizer = Callable[[Principal | None, FunctionInfo], bool | None]
 _Handler: TypeAlias = Callable[..., Any]
-_Wrapper: TypeAlias = Callable[[Call, Proceed], Any]
+_Wrapper: TypeAlias = Callable[..., Any]
 _Admitter: TypeAlias = Callable[[Call], None]
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, Json]]
 """Runs one call from its data to its packed result.
@@ -136,7 +136,7 @@ class Pipeline:
             if self.function.ordered:
                 handler = _in_turn(handler, self.info.event)
             if wrappers:
-                handler = _wrapped(handler, wrappers)
+                handler = _wrapped(handler, wrappers, contract)
         self.handler = handler if contract.takes_data or self.streams else _without_data(handler)
         self.admitters: Sequence[_Admitter] = hooks.admitters()
         self._bounds = limits.bounds
@@ -320,20 +320,13 @@ def _in_turn(handler: _Handler, event: str) -> _Handler:
     return in_turn
 
 
-def _wrapped(handler: _Handler, wrappers: Sequence[_Wrapper]) -> _Handler:
-    def wrapped(call: Call, *arguments: object) -> Awaitable[object]:
-        def proceed() -> Awaitable[object]:
-            return handler(call, *arguments)  # type: ignore[no-any-return]
+def _wrapped(handler: _Handler, wrappers: Sequence[_Wrapper], contract: Contract) -> _Handler:
+    encode = partial(contract.dump, wide=True) if contract.kind is Kind.UNARY else None
 
+    def wrapped(call: Call, *arguments: object) -> Awaitable[object]:
+        proceed: Proceed = partial(handler, call, *arguments)
         for wrap in reversed(wrappers):
-            proceed = _around(wrap, call, proceed)
+            proceed = partial(wrap, call, proceed, call.envelope.data, encode)
         return proceed()
 
     return wrapped
-
-
-def _around(wrap: _Wrapper, call: Call, inner: Proceed) -> Proceed:
-    async def proceed() -> object:
-        return await wrap(call, inner)
-
-    return proceed

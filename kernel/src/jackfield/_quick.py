@@ -129,8 +129,7 @@ def make_quick(pipeline: Pipeline, scope: Scope, audience: Audience, launch: Lau
 
 
 def _make_launched(pipeline: Pipeline, seconds: float, scope: Scope, audience: Audience, launch: Launch) -> Quick:
-    serve, breaker = pipeline.serve, pipeline.breaker
-    envelope = Envelope(pipeline.info.event)
+    serve, breaker, event = pipeline.serve, pipeline.breaker, pipeline.info.event
 
     def run(who: Caller, ack: bytes, data: Value, buffers: bool) -> None:
         connection, client = who.connection, who.client
@@ -144,7 +143,7 @@ def _make_launched(pipeline: Pipeline, seconds: float, scope: Scope, audience: A
 
         breaker.calls += 1
         now = monotonic()
-        call = Call(envelope, client.principal, client, now, now + seconds, scope)
+        call = Call(Envelope(event, data), client.principal, client, now, now + seconds, scope)
         work = partial(serve, call, data, buffers)
         if pipeline.inline:
             copy_context().run(finish, run_inline(pipeline, call, work, answer, audience))

@@ -154,7 +154,7 @@ class Session:
         if self._expiry is not None:
             self._expiry.cancel()
         for invocation in list(self.running.values()):
-            if invocation.pipeline.function.detached:
+            if invocation.pipeline.function.detached or invocation.call.detached:
                 invocation.detach()
             else:
                 invocation.abandon()
