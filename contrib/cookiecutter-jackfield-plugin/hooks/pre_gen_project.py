@@ -16,6 +16,7 @@ OURS = {
     "channels": ["api.channels"],
     "demo": ["api.services.test"],
     "files": ["api.files"],
+    "idempotency": [],
     "jobs": ["api.jobs"],
     "jwt": ["api.auth"],
     "kv": ["api.kv"],

@@ -1,0 +1,165 @@
+"""A store in Redis, which several servers have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import Any, Final, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import RedisError
+
+from jackfield_idempotency import faults
+from jackfield_idempotency.faults import Away
+from jackfield_idempotency.keys import Ticket
+from jackfield_idempotency.reach import Reach
+from jackfield_idempotency.records import Outcome, Record, State
+from jackfield_idempotency.settings import IdempotencySettings
+
+_TIMEOUT: Final = 2.0
+"""Seconds that Redis has for an answer, and for a connection."""
+_CONNECTIONS: Final = 16
+
+# Each call is a hash, and each caller has a sorted set with the names of their calls by the millisecond, of Redis's own
+# clock, at which each expires. All times are milliseconds.
+_HEAD: Final = """
+local call, own = KEYS[1], KEYS[2]
+local name, holder, window, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function keep(milliseconds)
+    redis.call('PEXPIRE', call, milliseconds)
+    redis.call('ZADD', own, string.format('%.0f', now + milliseconds), name)
+    if redis.call('PTTL', own) < milliseconds then redis.call('PEXPIRE', own, milliseconds) end
+end
+local function hold()
+    redis.call('HSET', call, 'lease', string.format('%.0f', now + lease))
+    keep(lease + window)
+end
+"""
+_BEGIN: Final = (
+    _HEAD
+    + """
+local found = redis.call('HMGET', call, 'digest', 'state', 'reply', 'lease')
+if found[1] then return {found[1], found[2], found[3], tonumber(found[4]) > now and 1 or 0} end
+redis.call('ZREMRANGEBYSCORE', own, '-inf', string.format('%.0f', now))
+if redis.call('ZCARD', own) >= tonumber(ARGV[5]) then return 0 end
+redis.call('HSET', call, 'holder', holder, 'digest', ARGV[6], 'state', 'running', 'reply', '')
+hold()
+return false
+"""
+)
+_END: Final = (
+    _HEAD
+    + """
+local found = redis.call('HGET', call, 'holder')
+if found and found ~= holder then return end
+redis.call('HSET', call, 'holder', holder, 'digest', ARGV[5], 'state', ARGV[6], 'reply', ARGV[7], 'lease', '0')
+keep(window)
+"""
+)
+"""Where Redis has lost the call meanwhile, this is the last chance to be told of it."""
+_FREE: Final = (
+    _HEAD
+    + """
+if redis.call('HGET', call, 'holder') ~= holder then return end
+redis.call('DEL', call)
+redis.call('ZREM', own, name)
+"""
+)
+_RENEW: Final = (
+    _HEAD
+    + """
+if redis.call('HGET', call, 'holder') == holder and redis.call('HGET', call, 'state') == 'running' then hold() end
+"""
+)
+
+
+class RedisStore:
+    """A store in Redis.
+
+    Args:
+        url: Where Redis is.
+        settings: How much is kept, how long, and under which names.
+    """
+
+    def __init__(self, url: str, settings: IdempotencySettings) -> None:
+        # Nothing is tried twice by itself: what was begun once would be found as another's.
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=_TIMEOUT,
+            socket_timeout=_TIMEOUT,
+            socket_connect_timeout=_TIMEOUT,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._pool = pool
+        self._redis = Redis.from_pool(pool)
+        self._settings = settings
+        self._prefix = "{" + settings.redis_prefix + "}"  # in braces, so that a cluster has all of them in one place
+        self._times = round(settings.window * 1000), round(settings.lease * 1000)
+        self._reach = Reach("Redis", RedisError, OSError, TimeoutError)
+        self._begin, self._end, self._free, self._renew = map(
+            self._redis.register_script, (_BEGIN, _END, _FREE, _RENEW)
+        )
+
+    async def open(self) -> None:
+        """Look whether Redis is there; if it is not, it may come."""
+        with contextlib.suppress(Away):
+            await self.renew(())
+
+    async def close(self) -> None:
+        """Close all connections."""
+        with contextlib.suppress(RedisError, OSError):
+            await self._redis.aclose()
+
+    def trouble(self) -> str | None:
+        """Tell why Redis did not answer the last time, if it did not."""
+        return self._reach.trouble
+
+    async def begin(self, ticket: Ticket) -> Record | None:
+        """Begin a call."""
+        found = await self._run(self._begin, ticket, self._settings.max_keys, ticket.digest)
+        if found is None:
+            return None
+        if found == 0:
+            raise faults.too_many(self._settings.max_keys)
+        digest, state, reply, held = found
+        return Record(digest.decode(), Outcome(cast(State, state.decode()), reply), bool(held))
+
+    async def end(self, ticket: Ticket, outcome: Outcome) -> None:
+        """End a call."""
+        await self._run(self._end, ticket, ticket.digest, outcome.state, outcome.reply)
+
+    async def free(self, ticket: Ticket) -> None:
+        """Forget a call."""
+        await self._run(self._free, ticket)
+
+    async def renew(self, tickets: Iterable[Ticket]) -> None:
+        """Say that calls run; what is old Redis forgets by itself."""
+        results = await asyncio.gather(
+            self._tried(self._redis.ping()),
+            *(self._run(self._renew, ticket) for ticket in tickets),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _run(self, script: AsyncScript, ticket: Ticket, *more: str | bytes | int) -> Any:
+        keys = [f"{self._prefix}:call:{ticket.name}", f"{self._prefix}:of:{ticket.owner}"]
+        return await self._tried(script(keys=keys, args=[ticket.name, ticket.holder, *self._times, *more]))
+
+    async def _tried(self, work: Any) -> Any:
+        try:
+            with self._reach.tried():
+                return await work
+        except Away:
+            # Connections that lie idle are as dead as this one, and would fail one call each when Redis is back.
+            with contextlib.suppress(RedisError, OSError):
+                await self._pool.disconnect(inuse_connections=False)
+            raise
