@@ -1,4 +1,4 @@
-"""What a store does, whatever it keeps channels in: each test is run in memory, and with a file of SQLite."""
+"""What a store does, whatever it keeps channels in: in memory, in a file of SQLite, in Redis."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ async def test_offsets_grow_by_one(bench: Bench) -> None:
     assert await kept(store) == (0, [(1, 0), (2, 1), (3, 3)])
     assert await kept(store, after=2) == (0, [(3, 3)])
     assert await kept(store, after=3) == (0, [])
+    await bench.heard(store)
     assert [(one.channel, one.position, one.data.value()) for one in bench.told] == [
         (channel, position, value) for value, (channel, position) in enumerate(zip("aaba", at, strict=True))
     ]
@@ -139,6 +140,7 @@ async def test_a_second_publication_with_the_same_id_is_none(bench: Bench) -> No
     assert await put(store, value=2, name="x") == first
     assert (await put(store, value=3, name="y")).offset == 2
     assert (await put(store, "b", value=4, name="x")).offset == 1
+    await bench.heard(store)
     assert len(bench.told) == 3
     bench.now += 11
     assert (await put(store, value=5, name="x")).offset == 3
@@ -166,9 +168,11 @@ async def test_those_who_try_at_the_same_time_publish_once(bench: Bench) -> None
     store = await bench.store()
     at = await asyncio.gather(*(put(store, value=value, name="x") for value in range(5)))
     assert len(set(at)) == 1
+    await bench.heard(store)
     assert len(bench.told) == 1
 
 
+@pytest.mark.parametrize("bench", ["memory", "sqlite"], indirect=True)
 async def test_a_channel_that_rests_is_forgotten(bench: Bench) -> None:
     """Not before its history, nor while it has subscribers; it begins again in another epoch, and never goes on."""
     store = await bench.store(remember=1000)
@@ -190,6 +194,7 @@ async def test_a_channel_that_rests_is_forgotten(bench: Bench) -> None:
     assert {name: state.top for name, state in found.items()} == {"kept": 0, "used": 1, "old": 0, "back": 0}
 
 
+@pytest.mark.parametrize("bench", ["memory", "sqlite"], indirect=True)
 async def test_there_are_no_more_channels_than_may_be(bench: Bench) -> None:
     """One that rests makes room for another; those with history or subscribers do not."""
     store = await bench.store(channels=3)
@@ -210,6 +215,7 @@ async def test_there_are_no_more_channels_than_may_be(bench: Bench) -> None:
     assert (await store.state("resting")).epoch != first.epoch
 
 
+@pytest.mark.parametrize("bench", ["memory", "sqlite"], indirect=True)
 async def test_all_history_has_a_quota(bench: Bench) -> None:
     """The channel that rested longest loses its history; offsets go on, and what is gone is told by the floor."""
     store = await bench.store(quota=1000)
@@ -244,6 +250,7 @@ async def test_whoever_leaves_has_published_nevertheless(bench: Bench) -> None:
         task.cancel()
     await asyncio.wait(leaving)
     last = await put(store, value=7)
+    await bench.heard(store)
     assert [one.position.offset for one in bench.told] == list(range(1, last.offset + 1))
 
 

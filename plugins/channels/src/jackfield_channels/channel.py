@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
 from jackfield import CallError, Client, Json, Kernel, Position
+from jackfield_channels.presence import Change, Member
 from jackfield_channels.settings import Rule
 from jackfield_channels.store import MANY, Publication, Store
 
@@ -21,23 +22,8 @@ PRESENCE: Final = "presence"
 """The Socket.IO events that subscribers get."""
 _HELD: Final = 100
 """Publications that wait with a subscription for its reply."""
-
-
-class Member:
-    """A subscriber as others see it.
-
-    Args:
-        client: Its connection's id.
-        user: Who it is, if that is known.
-        data: What it shows of itself.
-    """
-
-    __slots__ = ("client", "data", "user")
-
-    def __init__(self, client: str, user: str | None, data: Any) -> None:
-        self.client = client
-        self.user = user
-        self.data = data
+_AGAIN: Final = 0.5
+"""Seconds after which a store that could not be read is tried again."""
 
 
 class Subscription:
@@ -86,27 +72,23 @@ class Channel:
         rule: What holds for it.
         kernel: What sends.
         store: What keeps it.
-        empty: Called with the name when the last subscriber has gone.
-        most: Subscribers among whom it is told who comes and goes.
+        gone: Called with the client's id when a subscription has ended.
 
     Attributes:
         position: That of the newest publication, as far as this server knows.
         subscriptions: All of them, by the ids of clients.
-        members: Who is there, by the ids of clients.
     """
 
     def __init__(
-        self, name: str, rule: Rule, kernel: Kernel, store: Store, empty: Callable[[str], None], most: int
+        self, name: str, rule: Rule, kernel: Kernel, store: Store, gone: Callable[[Channel, str], None]
     ) -> None:
         self.name = name
         self.rule = rule
         self.store = store
         self.position: Position | None = None
         self.subscriptions: dict[str, Subscription] = {}
-        self.members: dict[str, Member] = {}
         self._kernel = kernel
-        self._empty = empty
-        self._most = most
+        self._gone = gone
         self._live: dict[str, Subscription] = {}
         self._waiting: dict[str, Subscription] = {}
 
@@ -123,23 +105,28 @@ class Channel:
         client = subscription.client.id
         self._forget(subscription)
         del self.subscriptions[client]
-        if (member := self.members.pop(client, None)) is not None:
-            self._announce("leave", member)
-        if not self.subscriptions:
-            self._empty(self.name)
+        self._gone(self, client)
 
-    def enter(self, member: Member) -> None:
-        """Let a subscriber be seen; one that is seen already may show other data."""
-        new = member.client not in self.members
-        self.members[member.client] = member
-        if new:
-            self._announce("join", member)
+    def announce(self, change: Change, member: Member) -> None:
+        """Tell those who are live who has come or gone."""
+        told = {
+            "channel": self.name,
+            "event": change,
+            "client": member.client,
+            "user": member.user,
+            "data": member.data,
+        }
+        others = [client for client in self._live if client != member.client]
+        self._kernel.send(PRESENCE, told, others, volatile=True)
 
     def know(self, position: Position) -> None:
-        """Take note of how far the channel is."""
-        known = self.position
-        if known is None or known.epoch != position.epoch or known.offset < position.offset:
-            self.position = position
+        """Take note of how far the channel is; who has not got all of that is brought up to date."""
+        before = self.position
+        if before is not None and before.epoch == position.epoch and before.offset >= position.offset:
+            return
+        self.position = position
+        if before is not None:
+            self._lag_all(before)
 
     def begin(self, subscription: Subscription) -> None:
         """Send a client what it does not have."""
@@ -164,14 +151,17 @@ class Channel:
         for subscription in self._waiting.values():
             if len(subscription.held) < _HELD:
                 subscription.held.append((at, message))
-        if before is not None and before.epoch == at.epoch and at.offset != before.offset + 1:
-            for client in list(self._live):
-                self._lag(client, before)
+        if before is not None and at != Position(before.offset + 1, before.epoch):
+            self._lag_all(before)
         return self._live
 
     def skipped(self, client: str, position: Position) -> None:
         """Take note that a client was left out when a publication went to those who are live."""
         self._lag(client, Position(position.offset - 1, position.epoch))
+
+    def _lag_all(self, position: Position) -> None:
+        for client in list(self._live):
+            self._lag(client, position)
 
     def _lag(self, client: str, position: Position) -> None:
         subscription = self._live.pop(client)
@@ -189,7 +179,11 @@ class Channel:
                 self._live[client.id] = subscription
                 subscription.task = None
                 return
-            publications = await self._after(subscription.position)
+            try:
+                publications = await self._after(subscription.position)
+            except CallError:
+                await asyncio.sleep(_AGAIN)
+                continue
             if not publications:
                 self._miss(subscription)
             for publication in publications:
@@ -199,12 +193,15 @@ class Channel:
             await asyncio.sleep(0)
 
     async def _after(self, position: Position) -> list[Publication]:
-        """Return publications after a position, without a hole; none where they cannot be read."""
-        try:
-            page = await self.store.read(self.name, position.offset, MANY)
-        except CallError:
+        """Return publications after a position, without a hole; none where they are not there any more.
+
+        None of them is newer than what this server was told of: these are still to come.
+        """
+        page = await self.store.read(self.name, position.offset, MANY)
+        now = self.position
+        if now is None or not page.state.reaches(position):
             return []
-        return page.publications if page.state.reaches(position) else []
+        return [one for one in page.publications if one.position.offset <= now.offset]
 
     def _miss(self, subscription: Subscription) -> None:
         """Tell a client that it has missed something, and go on after the newest."""
@@ -221,18 +218,6 @@ class Channel:
         self._waiting.pop(subscription.client.id, None)
         if subscription.task is not None:
             subscription.task.cancel()
-
-    def _announce(self, event: str, member: Member) -> None:
-        if self.rule.joins and len(self.members) <= self._most:
-            told = {
-                "channel": self.name,
-                "event": event,
-                "client": member.client,
-                "user": member.user,
-                "data": member.data,
-            }
-            others = [client for client in self._live if client != member.client]
-            self._kernel.send(PRESENCE, told, others, volatile=True)
 
 
 def encode(publication: Publication) -> Json:

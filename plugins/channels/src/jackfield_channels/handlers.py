@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from jackfield import Call, CallError, Client, Code, EncodeError, Position, Service
 from jackfield_channels import messages
-from jackfield_channels.channel import MISSED, PRESENCE, PUBLISHED, Member
+from jackfield_channels.channel import MISSED, PRESENCE, PUBLISHED
 from jackfield_channels.hub import Hub
 from jackfield_channels.messages import (
     Entry,
@@ -25,6 +25,7 @@ from jackfield_channels.messages import (
     UnsubscribeRequest,
 )
 from jackfield_channels.names import check_name, check_name_or_pattern, is_pattern
+from jackfield_channels.presence import Member
 
 _ALWAYS: Final = (Code.INVALID_ARGUMENT, Code.PERMISSION_DENIED, Code.UNAVAILABLE)
 
@@ -101,7 +102,7 @@ def make_service(opened: Callable[[Call], Hub], max_member: int) -> Service:
         hub = opened(call)
         check_name(data.channel)
         await hub.rules.check(call, "subscribe", data.channel)
-        count, members = hub.members(data.channel)
+        count, members = await hub.members(data.channel)
         listed = [messages.Member(client=one.client, user=one.user, data=one.data) for one in members]
         return Presence(count=count, members=listed)
 

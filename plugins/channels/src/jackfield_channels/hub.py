@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from jackfield import CallError, Client, Code, Json, Kernel, Position
-from jackfield_channels.channel import PUBLISHED, Channel, Member, Subscription, encode
+from jackfield_channels.channel import PUBLISHED, Channel, Subscription, encode
 from jackfield_channels.memory_store import MemoryStore
 from jackfield_channels.names import check_name, check_name_or_pattern
 from jackfield_channels.patterns import Patterned, Patterns
+from jackfield_channels.presence import Change, LocalPresence, Member, Presence
 from jackfield_channels.rules import Rules
 from jackfield_channels.settings import ChannelsSettings, Rule
 from jackfield_channels.sqlite_store import SqliteStore
@@ -61,12 +62,30 @@ class Hub:
         self._channels: dict[str, Channel] = {}
         self._patterns = Patterns(kernel)
         self._own: dict[str, dict[str, _AnySubscription]] = {}
-        bounds = Bounds(settings.max_channels, settings.quota, settings.remember, settings.dedup)
-        used = self._channels.__contains__
-        self._brief: Store = MemoryStore(bounds, used)  # of channels without history, of which only the count is known
-        in_file = settings.store == "sqlite" and self.rules.keep_history
-        self._kept: Store = SqliteStore(settings.path, bounds, used) if in_file else self._brief
+        self._brief: Store
+        self._kept: Store
+        self._presence: Presence
+        self._choose()
         self._sweeping: asyncio.Task[None]
+
+    def _choose(self) -> None:
+        """Choose what keeps channels: those with history, and those of which only the count is known."""
+        settings = self._settings
+        bounds = Bounds(settings.max_channels, settings.quota, settings.remember, settings.dedup)
+        if settings.store == "redis":
+            from jackfield_channels.redis_engine import RedisEngine  # noqa: PLC0415 - who has one server needs no Redis
+
+            engine = RedisEngine(
+                settings, bounds, self._followed, self._moved, self._changed, self._patterns.interrupted
+            )
+            self._brief = self._kept = engine.store
+            self._presence = engine.presence
+            return
+        used = self._channels.__contains__
+        in_file = settings.store == "sqlite" and self.rules.keep_history
+        self._brief = MemoryStore(bounds, used)
+        self._kept = SqliteStore(settings.path, bounds, used) if in_file else self._brief
+        self._presence = LocalPresence(self._changed, settings.max_members)
 
     async def open(self) -> None:
         """Open the stores.
@@ -119,7 +138,7 @@ class Hub:
         channel.know(top)
         subscription.position = top
         if channel.rule.presence or channel.rule.joins:
-            channel.enter(member)
+            self._presence.enter(name, member)
         if since is None:
             return Joined(subscription, top)
         if not state.reaches(since):
@@ -199,20 +218,18 @@ class Hub:
             raise _out_of_range(name, since, page.state)
         return page
 
-    def members(self, name: str) -> tuple[int, list[Member]]:
+    async def members(self, name: str) -> tuple[int, list[Member]]:
         """Return how many subscribers a channel has that can be seen, and as many of them as are listed.
 
         Raises:
-            CallError: `failed_precondition`: its subscribers are not seen.
+            CallError: `failed_precondition`: its subscribers are not seen; `unavailable`.
         """
         if not self.rules.of(name).presence:
             raise CallError(
                 Code.FAILED_PRECONDITION,
                 f"Nobody can see who is in {name!r}: set presence in its rule in plugins.channels.rules.",
             )
-        channel = self._channels.get(name)
-        found = list(channel.members.values()) if channel else []
-        return len(found), found[: self._settings.max_members]
+        return await self._presence.members(name)
 
     @property
     def _stores(self) -> Iterable[Store]:
@@ -225,13 +242,27 @@ class Hub:
         channel = self._channels.get(name)
         if channel is None:
             rule = self.rules.of(name)
-            most = self._settings.max_members
-            channel = Channel(name, rule, self._kernel, self._store(rule), self._forget, most)
+            channel = Channel(name, rule, self._kernel, self._store(rule), self._gone)
             self._channels[name] = channel
         return channel
 
-    def _forget(self, name: str) -> None:
-        del self._channels[name]
+    def _gone(self, channel: Channel, client: str) -> None:
+        self._presence.leave(channel.name, client)
+        if not channel.subscriptions:
+            del self._channels[channel.name]
+
+    def _followed(self) -> dict[str, Position | None]:
+        return {name: channel.position for name, channel in self._channels.items()}
+
+    def _moved(self, name: str, position: Position) -> None:
+        channel = self._channels.get(name)
+        if channel is not None and channel.position is not None:
+            channel.know(position)
+
+    def _changed(self, name: str, change: Change, member: Member) -> None:
+        channel = self._channels.get(name)
+        if channel is not None and channel.rule.joins:
+            channel.announce(change, member)
 
     def _check_room(self, client: Client, name: str) -> None:
         own = self._own.get(client.id, {})
@@ -272,9 +303,10 @@ class Hub:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP)
-            for store in self._stores:
+            keepers: list[Store | Presence] = [*self._stores, self._presence]
+            for keeper in keepers:
                 try:
-                    await store.sweep()
+                    await keeper.sweep()
                 except CallError:
                     pass  # the log has it
                 except Exception:

@@ -24,16 +24,18 @@ class Patterned:
 
     Attributes:
         missed: How much the client has missed since it does not keep up, which it was not told yet.
+        interrupted: Whether it may have missed more than that, of which nobody knows.
         task: What tells it.
         current: Whether it was not ended.
     """
 
-    __slots__ = ("_patterns", "client", "current", "missed", "pattern", "task")
+    __slots__ = ("_patterns", "client", "current", "interrupted", "missed", "pattern", "task")
 
     def __init__(self, client: Client, pattern: str, patterns: Patterns) -> None:
         self.client = client
         self.pattern = pattern
         self.missed = 0
+        self.interrupted = False
         self.task: asyncio.Task[None] | None = None
         self.current = True
         self._patterns = patterns
@@ -96,11 +98,24 @@ class Patterns:
     def skipped(self, subscription: Patterned) -> None:
         """Take note that a client was left out."""
         subscription.missed = 1
-        subscription.task = asyncio.create_task(self._tell(subscription), name="channels-missed")
+        self._begin_to_tell(subscription)
+
+    def interrupted(self) -> None:
+        """Take note that nobody knows what was published for a while."""
+        for found in self._by.values():
+            for subscription in found.values():
+                subscription.interrupted = True
+                self._begin_to_tell(subscription)
+
+    def _begin_to_tell(self, subscription: Patterned) -> None:
+        if subscription.task is None:
+            subscription.task = asyncio.create_task(self._tell(subscription), name="channels-missed")
 
     async def _tell(self, subscription: Patterned) -> None:
         await subscription.client.drained()
-        told = {"channel": subscription.pattern, "epoch": None, "offset": None, "missed": subscription.missed}
+        missed = None if subscription.interrupted else subscription.missed
+        told = {"channel": subscription.pattern, "epoch": None, "offset": None, "missed": missed}
         self._kernel.send(MISSED, told, [subscription.client.id])
         subscription.missed = 0
+        subscription.interrupted = False
         subscription.task = None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from jackfield import CallError
 from jackfield_channels.names import check_name_or_pattern
@@ -68,11 +71,22 @@ class ChannelsSettings(_Table):
     rules: tuple[Rule, ...] = Field(
         (), description="What holds for which channels; of several rules that match, the first."
     )
-    store: Literal["sqlite", "memory"] = Field(
-        "sqlite", description="Where history is kept; memory forgets at the end."
+    store: Literal["sqlite", "memory", "redis"] = Field(
+        "sqlite",
+        description="Where history is kept: memory forgets it at the end, and several servers have redis in common.",
     )
     path: Path = Field(
         Path("channels.sqlite3"), description="The file of sqlite; made at the start, if a rule keeps history."
+    )
+    redis_url: SecretStr | None = Field(None, description="Where Redis is, for redis.")
+    redis_prefix: str = Field(
+        "jackfield:channels",
+        min_length=1,
+        pattern=r"^[^{}]*$",
+        description="What the names of its keys begin with; servers with the same one belong together.",
+    )
+    redis_keys: tuple[Annotated[SecretStr, Field(min_length=16)], ...] = Field(
+        (), description="Keys that seal what is in Redis: the first one seals, each is accepted."
     )
     max_data: int = Field(
         64 * 1024, ge=1, le=16 * 1024 * 1024, description="Bytes of a publication: its JSON text, and its Buffers."
@@ -95,3 +109,19 @@ class ChannelsSettings(_Table):
     dedup: float = Field(
         300, gt=0, le=86_400, description="Seconds in which a second publication with the same id is none."
     )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _usable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        if find_spec("jackfield_redis") is None:
+            raise ValueError('the package jackfield-redis is missing: pip install "jackfield-channels[redis]"')
+        check: Callable[[SecretStr], SecretStr] = import_module("jackfield_redis").check_url
+        return check(value)
+
+    @model_validator(mode="after")
+    def _redis_is_somewhere(self) -> ChannelsSettings:
+        if (self.store == "redis") != (self.redis_url is not None):
+            raise ValueError('store = "redis" and redis_url go together')
+        return self

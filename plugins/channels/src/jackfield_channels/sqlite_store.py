@@ -6,30 +6,22 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from jackfield import CallError, Code, Json, Position
 from jackfield_channels.store import Bounds, Keep, Page, Publication, State, Told, Used
-from jackfield_channels.tables import Order, Tables, connect
+from jackfield_channels.tables import Tables, connect
+from jackfield_channels.together import Order, Outcome, Together
 
 T = TypeVar("T")
 
 log: Final = logging.getLogger(__name__)
 
-_TOGETHER: Final = 64
-"""Publications in one transaction at the most."""
 _RETRY: Final = 1000
 """Milliseconds after which a file that could not be used may be usable again."""
-
-
-class _Waiting(NamedTuple):
-    """A publication that is to be stored, and who waits for that."""
-
-    order: Order
-    result: asyncio.Future[Position]
 
 
 class SqliteStore:
@@ -51,8 +43,7 @@ class SqliteStore:
         self._thread = ThreadPoolExecutor(1, "channels")
         self._database: sqlite3.Connection
         self._told: Told
-        self._waiting: list[_Waiting] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._together = Together(self._write)
         self._trouble: str | None = None
 
     async def open(self, told: Told) -> None:
@@ -70,8 +61,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Store what is to be stored, and close the file."""
-        if self._writing is not None:
-            await self._writing
+        await self._together.done()
         await self._in_thread(self._database.close)
         await asyncio.to_thread(self._thread.shutdown)
 
@@ -85,12 +75,7 @@ class SqliteStore:
 
     async def append(self, channel: str, data: Json, keep: Keep, id: str | None) -> Position:
         """Publish, and return where that stands; subscribers are told even if whoever publishes waits no more."""
-        result: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        result.add_done_callback(_seen)
-        self._waiting.append(_Waiting(Order(channel, data, keep, id), result))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write(), name="channels-write")
-        return await asyncio.shield(result)
+        return await self._together.append(Order(channel, data, keep, id))
 
     async def read(self, channel: str, after: int, limit: int) -> Page:
         """Return publications after an offset."""
@@ -106,25 +91,18 @@ class SqliteStore:
             await self._run(Tables.prove)
         await self._run(Tables.sweep)
 
-    async def _write(self) -> None:
-        while self._waiting:
-            together, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
-            orders = [one.order for one in together]
-            try:
-                done = await self._run(lambda tables, orders=orders: tables.append_all(orders))  # type: ignore[misc]
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
-                for one in together:
-                    one.result.set_exception(error)
+    async def _write(self, orders: Sequence[Order]) -> Sequence[Outcome]:
+        done = await self._run(lambda tables: tables.append_all(orders))
+        outcomes: list[Outcome] = []
+        for order, one in zip(orders, done, strict=True):
+            if isinstance(one, CallError):
+                outcomes.append(one)
                 continue
-            for one, outcome in zip(together, done, strict=True):
-                if isinstance(outcome, CallError):
-                    one.result.set_exception(outcome)
-                    continue
-                position, new = outcome
-                one.result.set_result(position)
-                if new:
-                    self._tell(Publication(one.order.channel, position, one.order.data))
-        self._writing = None
+            position, new = one
+            outcomes.append(position)
+            if new:
+                self._tell(Publication(order.channel, position, order.data))
+        return outcomes
 
     def _tell(self, publication: Publication) -> None:
         try:
@@ -180,8 +158,3 @@ class SqliteStore:
 
 def _locked(error: sqlite3.Error) -> bool:
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
-
-
-def _seen(result: asyncio.Future[Position]) -> None:
-    """Look at the outcome, of which asyncio would complain where nobody waits any more."""
-    result.exception()

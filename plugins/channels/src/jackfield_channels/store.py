@@ -8,7 +8,7 @@ ever comes a second time. The newest publications are kept, without a hole betwe
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -20,6 +20,8 @@ PORTION: Final = 1024 * 1024
 """Bytes of publications after which it gives no more of them at once."""
 MAX_BUFFERS: Final = 10
 """Buffers that one message can carry to every client."""
+_LENGTH: Final = 4
+"""Bytes of the length of a part, in front of it."""
 _OVERHEAD: Final = 100
 """About the bytes that a publication takes beside its data."""
 
@@ -193,3 +195,19 @@ def bytes_of(data: Json) -> int:
 def new_epoch() -> str:
     """Return an epoch that has never been."""
     return secrets.token_hex(6)
+
+
+def join(parts: Iterable[bytes]) -> bytes:
+    """Return parts as one."""
+    return b"".join(len(part).to_bytes(_LENGTH, "big") + part for part in parts)
+
+
+def split(joined: bytes) -> tuple[bytes, ...]:
+    """Return the parts that were joined."""
+    found: list[bytes] = []
+    at = 0
+    while at < len(joined):
+        end = at + _LENGTH + int.from_bytes(joined[at : at + _LENGTH], "big")
+        found.append(joined[at + _LENGTH : end])
+        at = end
+    return tuple(found)

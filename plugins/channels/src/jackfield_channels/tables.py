@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from jackfield import CallError, Json, Position
-from jackfield_channels.store import Bounds, Keep, Page, Portion, Publication, State, Used, new_epoch, size_of
+from jackfield_channels.store import Bounds, Page, Portion, Publication, State, Used, join, new_epoch, size_of, split
+from jackfield_channels.together import Order
 
 _PATIENCE: Final = 2.0
 """Seconds to wait for a server that is about to end, and has the file."""
-_LENGTH: Final = 4
-"""Bytes of the length of a Buffer, in front of it."""
 _FORMAT: Final = 1
 _SCHEMA: Final = (
     """
@@ -61,16 +60,6 @@ _SCHEMA: Final = (
     "INSERT INTO total VALUES (0)",
     f"PRAGMA user_version = {_FORMAT}",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be published; see `Store.append`."""
-
-    channel: str
-    data: Json
-    keep: Keep
-    id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +180,7 @@ class Tables:
                 self._now + int(order.keep.ttl * 1000),
                 size,
                 order.data.text,
-                _joined(order.data.buffers),
+                join(order.data.buffers),
             ),
         )
         self._execute(
@@ -242,7 +231,7 @@ class Tables:
             f"SELECT offset, text, buffers FROM publications WHERE channel = ? AND {which}",  # noqa: S608 - one of two
             (row.id, *values),
         ):
-            publication = Publication(name, Position(offset, row.epoch), Json(text, _split(buffers)))
+            publication = Publication(name, Position(offset, row.epoch), Json(text, split(buffers)))
             if not portion.add(publication):
                 break
         return Page(state, portion.publications)
@@ -308,17 +297,3 @@ def _prepare(database: sqlite3.Connection) -> None:
     for statement in () if found else _SCHEMA:
         database.execute(statement)
     database.execute("COMMIT")
-
-
-def _joined(buffers: Iterable[bytes]) -> bytes:
-    return b"".join(len(buffer).to_bytes(_LENGTH, "big") + buffer for buffer in buffers)
-
-
-def _split(joined: bytes) -> tuple[bytes, ...]:
-    found: list[bytes] = []
-    at = 0
-    while at < len(joined):
-        end = at + _LENGTH + int.from_bytes(joined[at : at + _LENGTH], "big")
-        found.append(joined[at + _LENGTH : end])
-        at = end
-    return tuple(found)

@@ -19,7 +19,12 @@ _SENTINEL: Final = {"redis+sentinel": False, "rediss+sentinel": True}
 _SENTINEL_PORT: Final = 26379
 
 
-def _usable(url: SecretStr) -> SecretStr:
+def check_url(url: SecretStr) -> SecretStr:
+    """Return an address of Redis.
+
+    Raises:
+        ValueError: It is none; the message has nothing of it.
+    """
     try:
         _parse(url.get_secret_value())
     except ValueError:
@@ -31,7 +36,7 @@ def _usable(url: SecretStr) -> SecretStr:
     return url
 
 
-RedisUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_usable)]
+RedisUrl: TypeAlias = Annotated[SecretStr, AfterValidator(check_url)]
 """An address of Redis in settings. It may have a password, so it is a secret."""
 
 
