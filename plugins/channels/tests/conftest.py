@@ -40,6 +40,11 @@ end
 """Makes everything older, since nobody can move the clock of Redis."""
 
 
+def age(client: Redis, seconds: float) -> None:
+    """Make everything older that is in Redis."""
+    client.eval(_AGE, 0, str(int(seconds * 1000)))
+
+
 class Bench:
     """Makes stores, and moves their time.
 
@@ -68,7 +73,7 @@ class Bench:
     def now(self, now: float) -> None:
         if self._redis is not None:
             with Redis.from_url(self._redis.url) as client:
-                client.eval(_AGE, 0, str(int((now - self._now) * 1000)))
+                age(client, now - self._now)
         self._now = now
 
     async def store(self, **bounds: Any) -> Store:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from jackfield_channels import settings
 from jackfield_channels.settings import ChannelsSettings
 
 
@@ -44,3 +45,29 @@ def test_a_mistyped_key_is_a_mistake() -> None:
     """It would be a limit that does not hold."""
     with pytest.raises(ValidationError, match="max_dat"):
         ChannelsSettings.model_validate({"max_dat": 1})
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"store": "redis"}, 'store = "redis" and redis_url go together'),
+        ({"store": "redis", "redis_url": ""}, 'store = "redis" and redis_url go together'),
+        ({"redis_url": "redis://127.0.0.1"}, 'store = "redis" and redis_url go together'),
+        ({"store": "redis", "redis_url": "http://:secret@host"}, "it is no address of Redis, such as redis://"),
+        ({"store": "redis", "redis_url": "redis://h", "redis_prefix": "{a}"}, "String should match pattern"),
+        ({"store": "redis", "redis_url": "redis://h", "redis_keys": ["short"]}, "at least 16"),
+    ],
+)
+def test_a_redis_that_cannot_be_is_refused(table: dict[str, Any], message: str) -> None:
+    """Without the password."""
+    with pytest.raises(ValidationError) as error:
+        ChannelsSettings.model_validate(table)
+    assert message in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_redis_needs_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which the extra brings."""
+    monkeypatch.setattr(settings, "find_spec", lambda _: None)
+    with pytest.raises(ValidationError, match=r'pip install "jackfield-channels\[redis\]"'):
+        ChannelsSettings.model_validate({"store": "redis", "redis_url": "redis://127.0.0.1"})

@@ -203,11 +203,17 @@ def join(parts: Iterable[bytes]) -> bytes:
 
 
 def split(joined: bytes) -> tuple[bytes, ...]:
-    """Return the parts that were joined."""
+    """Return the parts that were joined.
+
+    Raises:
+        ValueError: These are none.
+    """
     found: list[bytes] = []
     at = 0
     while at < len(joined):
-        end = at + _LENGTH + int.from_bytes(joined[at : at + _LENGTH], "big")
-        found.append(joined[at + _LENGTH : end])
-        at = end
+        start = at + _LENGTH
+        at = start + int.from_bytes(joined[at:start], "big")
+        found.append(joined[start:at])
+    if at > len(joined):
+        raise ValueError("the last part is not whole")
     return tuple(found)

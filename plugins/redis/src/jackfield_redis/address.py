@@ -55,6 +55,7 @@ def open_redis(url: str, timeout: float) -> Redis:
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
         "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,  # whatever redis-py's default is: replies look different with 3
     }
     if isinstance(found, str):
         return Redis.from_url(found, **options)
