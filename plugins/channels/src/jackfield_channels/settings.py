@@ -92,13 +92,15 @@ class ChannelsSettings(_Table):
         64 * 1024, ge=1, le=16 * 1024 * 1024, description="Bytes of a publication: its JSON text, and its Buffers."
     )
     max_subscriptions: int = Field(128, ge=1, description="Subscriptions of one connection.")
-    max_channels: int = Field(10_000, ge=1, description="Channels that are known at once.")
+    max_channels: int = Field(10_000, ge=1, description="Channels that are known at once; not in redis.")
     max_members: int = Field(
         1000, ge=1, description="Subscribers that presence lists; with more, nobody is told who comes and goes."
     )
     max_member: int = Field(1024, ge=0, description="Bytes that a subscriber may show of itself, as JSON.")
     quota: int = Field(
-        256 * 1024 * 1024, ge=1, description="Bytes of all history; past it the channel that rested longest loses its."
+        256 * 1024 * 1024,
+        ge=1,
+        description="Bytes of all history, not in redis; past it the channel that rested longest loses its.",
     )
     remember: float = Field(
         604_800,
