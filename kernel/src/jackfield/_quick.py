@@ -130,6 +130,7 @@ def make_quick(pipeline: Pipeline, scope: Scope, audience: Audience, launch: Lau
 
 def _make_launched(pipeline: Pipeline, seconds: float, scope: Scope, audience: Audience, launch: Launch) -> Quick:
     serve, breaker, event = pipeline.serve, pipeline.breaker, pipeline.info.event
+    plain = None if pipeline.wrapped else Envelope(event)
 
     def run(who: Caller, ack: bytes, data: Value, buffers: bool) -> None:
         connection, client = who.connection, who.client
@@ -143,7 +144,7 @@ def _make_launched(pipeline: Pipeline, seconds: float, scope: Scope, audience: A
 
         breaker.calls += 1
         now = monotonic()
-        call = Call(Envelope(event, data), client.principal, client, now, now + seconds, scope)
+        call = Call(plain or Envelope(event, data), client.principal, client, now, now + seconds, scope)
         work = partial(serve, call, data, buffers)
         if pipeline.inline:
             copy_context().run(finish, run_inline(pipeline, call, work, answer, audience))
