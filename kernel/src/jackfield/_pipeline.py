@@ -86,7 +86,7 @@ class Pipeline:
         seconds: The time that a call has when its caller does not say; None if it may take for ever, as a stream may.
         inline: Whether a call never suspends, so that it needs no task.
         streams: Whether its caller or itself sends a stream.
-        wrapped: Whether a plugin stands around the function, and may look at what came.
+        wrappers: What of plugins stands around the function, and may look at what came.
         quick: Whether nothing stands around the function: it is inline, and no plugin is asked who may call it.
         admitters: Who is asked whether a call is let in now.
         handler: What is called in the end, with the call and the argument.
@@ -125,8 +125,7 @@ class Pipeline:
         if asked is None and not self.streams:
             asked = limits.call_timeout
         self.seconds = None if asked is None else min(asked, limits.max_timeout)
-        wrappers = hooks.wrappers()
-        self.wrapped = bool(wrappers)
+        self.wrappers = wrappers = hooks.wrappers()
         handler: _Handler = self.function.handler
         # What is over at once needs no turn either.
         self.inline = not wrappers and not self.streams and cannot_suspend(handler)

@@ -130,7 +130,7 @@ def make_quick(pipeline: Pipeline, scope: Scope, audience: Audience, launch: Lau
 
 def _make_launched(pipeline: Pipeline, seconds: float, scope: Scope, audience: Audience, launch: Launch) -> Quick:
     serve, breaker, event = pipeline.serve, pipeline.breaker, pipeline.info.event
-    plain = None if pipeline.wrapped else Envelope(event)
+    plain = None if pipeline.wrappers else Envelope(event)
 
     def run(who: Caller, ack: bytes, data: Value, buffers: bool) -> None:
         connection, client = who.connection, who.client
