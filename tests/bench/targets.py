@@ -26,7 +26,7 @@ ASGI: Final = "jackfield-asgi"
 _EVERYTHING: Final = frozenset({"bytes", "once", "broadcast"})
 _PYENV: Final = str(Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions/3.13.*/bin/python")
 _WEBSOCKET: Final = "JACKFIELD_SERVER__WEBSOCKET"
-_FOR_OPERATORS: Final = ("jwt", "metrics", "ratelimit")
+_FOR_OPERATORS: Final = ("idempotency", "jwt", "metrics", "ratelimit")
 """Plugins that are not in the servers that are measured, but where what they cost is the question."""
 
 

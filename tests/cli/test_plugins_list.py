@@ -196,7 +196,7 @@ def test_a_plugin_that_is_not_listed_says_how_to_enable_it(invoke: Invoke, broke
     result = invoke("plugins", "list", "--no-load", config=config, path=[broken])
     assert result.status == 0
     assert result.out.splitlines()[-2:] == [
-        "weather    1.0      refused     api.weather        -",
+        f"{'weather':<{max(map(len, INSTALLED))}}  1.0      refused     api.weather        -",
         "  it is not on the list   → jackfield plugins enable weather",
     ]
 
