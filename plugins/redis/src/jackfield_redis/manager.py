@@ -7,6 +7,7 @@ sent twice, nothing is kept for a server that is away, and nobody waits for Redi
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import time
 from collections import OrderedDict
@@ -27,6 +28,8 @@ _WAITING: Final = 32 * 1024 * 1024
 """Bytes that may have come and not been passed on; as many as Redis itself keeps for a server that does not read."""
 _SENDERS: Final = 1000
 """Servers whose last number is remembered."""
+_AT_ONCE: Final = 32
+"""Messages that are passed on in one turn of the event loop: what they bring a client is written together."""
 _QUIET: Final = 60.0
 """Seconds between two lines in the log about messages."""
 
@@ -109,12 +112,13 @@ class RedisManager(AsyncPubSubManager):  # type: ignore[misc]  # python-socketio
             raise Away(f"it has not answered for {DEADLINE:g} s", sent=True) from None
 
     async def _listen(self) -> AsyncIterator[dict[str, Any]]:
-        while True:
+        for number in itertools.count(1):
             message = await self._inbox.get()
             self._waiting -= len(message)
             if (found := self._open(message)) is not None:
                 yield found
-            await asyncio.sleep(0)  # however much has come, calls have their turn
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # however much has come, calls have their turn
 
     def _open(self, message: bytes) -> dict[str, Any] | None:
         """Return what another server tells, or None where there is nothing to do for it."""
