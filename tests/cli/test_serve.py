@@ -212,6 +212,13 @@ def test_workers_and_polling(shell: Shell) -> None:
     )
 
 
+def test_the_number_of_workers_is_no_setting(shell: Shell) -> None:
+    """Who sets the variable wants workers, and would get none."""
+    done = shell("serve", "--port", "0", env={"JACKFIELD_WORKERS": "2"})
+    assert (done.status, done.out) == (3, "")
+    assert done.err == "✗ JACKFIELD_WORKERS is no setting: jackfield serve --workers tells its processes by it\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

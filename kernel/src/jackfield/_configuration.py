@@ -25,7 +25,7 @@ CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
 SECRETS_VARIABLE: Final = f"{PREFIX}SECRETS_DIR"
 TOKEN_VARIABLE: Final = f"{PREFIX}TOKEN"
 """Who a command is, for servers that ask; no setting."""
-_OWN_VARIABLES: Final = frozenset({CONFIG_VARIABLE, SECRETS_VARIABLE, TOKEN_VARIABLE})
+_OWN_VARIABLES: Final = frozenset({CONFIG_VARIABLE, SECRETS_VARIABLE, TOKEN_VARIABLE, f"{PREFIX}WORKERS"})
 _SHAPES: Final = {"tuple_type": "list", "list_type": "list", "dict_type": "table", "model_type": "table"}
 """What TOML calls what pydantic wants, by the type of its fault."""
 

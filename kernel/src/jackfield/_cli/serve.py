@@ -27,7 +27,7 @@ from jackfield._configuration import load
 from jackfield._errors import StartError
 from jackfield._guard import EXIT_START_FAILED
 from jackfield._host import PluginInfo
-from jackfield._settings import Settings
+from jackfield._settings import PREFIX, Settings
 
 if TYPE_CHECKING:
     from jackfield._kernel import JackfieldKernel
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _ANEW: Final = "anew"
 _CHECKED: Final = "checked"
 """The option of the process that `--dev` starts."""
+_WORKERS: Final = f"{PREFIX}WORKERS"
+"""The variable that tells a worker, and the plugins in it, how many there are."""
 _LENIENT: Final[Mapping[str, Mapping[str, object]]] = {
     "quarantine": {"failures": 0, "blocked": 0},
     "watchdog": {"threshold": 0.1},
@@ -81,6 +83,8 @@ def command(
         raise click.UsageError("--fd excludes --host and --port: the socket is bound already.")
     if dev and workers > 1:
         raise click.UsageError("--dev runs one worker, and excludes --workers.")
+    if ready_fd is None and _WORKERS in os.environ:
+        fail([f"{_WORKERS} is no setting: jackfield serve --workers tells its processes by it"], EXIT_START_FAILED)
     try:
         settings = load(config, {"server": {"host": host, "port": port}, **(_LENIENT if dev == _CHECKED else {})})
         announcement = _Announcement(settings, workers, ready_fd, as_json=as_json)
@@ -158,6 +162,7 @@ def _supervise(settings: Settings, fd: int | None, config: Path | None, announce
                 "tell whose the listener shows; run one server for each port behind a proxy, or leave server.admin out"
             ]
         )
+    os.environ[_WORKERS] = str(workers)
     with listening(settings.server, fd) as listener:
         try:
             asyncio.run(Workers(worker_command(_named(config)), listener.fileno(), announcement, workers).run())

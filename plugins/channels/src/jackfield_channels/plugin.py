@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Final
 
 from jackfield import Call, Client, Json, Kernel, Position, Service, hookimpl
 from jackfield_channels.handlers import make_service
 from jackfield_channels.hub import Hub
 from jackfield_channels.settings import ChannelsSettings
+
+_WORKERS: Final = "JACKFIELD_WORKERS"
+"""The variable that tells how many processes of `jackfield serve --workers` there are."""
+log: Final = logging.getLogger(__name__)
 
 _opened: Final[dict[Kernel, Hub]] = {}
 """What is open, by the kernel that serves it: a process may run several."""
@@ -27,7 +33,12 @@ def jackfield_services(settings: ChannelsSettings) -> list[Service]:
 
 @hookimpl
 async def jackfield_startup(kernel: Kernel, settings: ChannelsSettings) -> None:
-    """Open the store, so that a server that cannot use its file says so at its start."""
+    """Open the store, so that a server that cannot use its file says so at its start.
+
+    Raises:
+        RuntimeError: Several workers cannot have what keeps history.
+    """
+    _check_workers(settings, int(os.environ.get(_WORKERS, "1")))
     hub = Hub(kernel, settings)
     await hub.open()
     _opened[kernel] = hub
@@ -61,6 +72,21 @@ async def jackfield_health(kernel: Kernel) -> None:
     """
     if (trouble := _opened[kernel].trouble()) is not None:
         raise RuntimeError(f"the store cannot be used: {trouble}")
+
+
+def _check_workers(settings: ChannelsSettings, workers: int) -> None:
+    if workers == 1 or settings.store == "redis":
+        return
+    if settings.store == "sqlite" and any(rule.history for rule in settings.rules):
+        raise RuntimeError(
+            f"the file of history is for one process, and --workers makes {workers}: "
+            'set plugins.channels.store = "redis", or run one process'
+        )
+    log.warning(
+        "each of the %d workers has channels of its own: who is connected to one gets nothing of what is published at "
+        'another; set plugins.channels.store = "redis", or run one process',
+        workers,
+    )
 
 
 def _opened_for(call: Call) -> Hub:
