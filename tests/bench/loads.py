@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import psutil
 
@@ -60,8 +60,26 @@ class Window:
         }
 
 
+class Busy(Protocol):
+    """What uses processor time."""
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of it so far."""
+
+
+class Offered(Protocol):
+    """What sends something when it is due."""
+
+    def offer(self, due: float) -> None:
+        """Take what was due at a moment."""
+
+    def flush(self) -> None:
+        """Send what was taken."""
+
+
 @contextmanager
-def measured(server: Running) -> Iterator[Window]:
+def measured(server: Busy) -> Iterator[Window]:
     """Measure time and processor time until the block ends; no garbage is collected here meanwhile."""
     window = Window()
     gc.collect()
@@ -118,7 +136,7 @@ async def closed(
         await asyncio.sleep(seconds)
         latencies = load.latencies[:]
     await answer_all(load, opened)
-    _close(load, opened)
+    close(load, opened)
     return {**_calls(server, load, latencies, window), **window.shares()}
 
 
@@ -148,6 +166,21 @@ async def fixed_rate(
     """
     load = Load()
     opened = await connect_all(server.url, lambda: Open(load, [request] * _OPEN_SLOTS), connections)
+    offer_at(rate, opened, load)
+    await asyncio.sleep(warm)
+    with measured(server) as window:
+        load.latencies.clear()
+        await asyncio.sleep(seconds)
+        latencies = load.latencies[:]
+    await answer_all(load, opened)
+    close(load, opened)
+    shares = window.shares()
+    del shares["generator_share"]  # it spins
+    return {"offered": rate, **_calls(server, load, latencies, window), **shares}
+
+
+def offer_at(rate: float, connections: Sequence[Offered], load: Load) -> None:
+    """Offer connections something in turn, so often a second, until the load is stopped."""
     loop = asyncio.get_running_loop()
     began, sent = now(), 0
 
@@ -156,25 +189,15 @@ async def fixed_rate(
         nonlocal sent
         due = int((now() - began) * rate)
         for number in range(sent, due):
-            opened[number % connections].offer(began + number / rate)
+            connections[number % len(connections)].offer(began + number / rate)
         if due > sent:
-            for connection in opened:
+            for connection in connections:
                 connection.flush()
         sent = max(sent, due)
         if not load.stopped:
             loop.call_soon(pace)
 
     pace()
-    await asyncio.sleep(warm)
-    with measured(server) as window:
-        load.latencies.clear()
-        await asyncio.sleep(seconds)
-        latencies = load.latencies[:]
-    await answer_all(load, opened)
-    _close(load, opened)
-    shares = window.shares()
-    del shares["generator_share"]  # it spins
-    return {"offered": rate, **_calls(server, load, latencies, window), **shares}
 
 
 async def broadcast(server: Running, request: Request, data: Any, subscribers: int, seconds: float) -> Figures:
@@ -194,7 +217,7 @@ async def broadcast(server: Running, request: Request, data: Any, subscribers: i
             await asyncio.sleep(0.001)
     if load.delivered != wanted:
         load.fail(f"{load.delivered} copies arrived of {wanted}")
-    _close(load, [*opened, publisher])
+    close(load, [*opened, publisher])
     if publisher_load.errors:
         raise BenchError(f"{server.target.title}: {publisher_load.problem}")
     if not load.delivered:
@@ -236,7 +259,7 @@ async def flowing(
         await asyncio.sleep(seconds)
         moved = (sum(flow.moved for flow in opened) - before) * unit
     await answer_all(load, opened)
-    _close(load, opened)
+    close(load, opened)
     server.check()
     if not moved:
         raise BenchError(f"{server.target.title} streamed nothing: {load.problem or 'nothing came'}")
@@ -255,7 +278,7 @@ async def connecting(server: Running, count: int) -> Figures:
     warm = await connect_all(server.url, partial(Connection, load), 50)
     with measured(server) as window:
         opened = await connect_all(server.url, partial(Connection, load), count)
-    _close(load, [*warm, *opened])
+    close(load, [*warm, *opened])
     return {
         "rate": count / window.seconds,
         "cpu_us": window.server / count * 1e6,
@@ -268,14 +291,14 @@ async def connecting(server: Running, count: int) -> Figures:
 async def idle(server: Running, counts: Sequence[int]) -> dict[int, Figures]:
     """Return the memory of an idle connection, at each of the growing numbers of connections."""
     load = Load()
-    _close(load, await connect_all(server.url, partial(Connection, load), 100))
+    close(load, await connect_all(server.url, partial(Connection, load), 100))
     before = await _settled(server)
     opened: list[Connection] = []
     found = {}
     for count in counts:
         opened += await connect_all(server.url, partial(Connection, load), count - len(opened))
         found[count] = {"kib": (await _settled(server) - before) / count / 1024, "errors": float(load.errors)}
-    _close(load, opened)
+    close(load, opened)
     return found
 
 
@@ -285,7 +308,7 @@ async def first_answer(server: Running, request: Request) -> None:
     connection = await connect(server.url, lambda: Closed(load, [request]))
     connection.begin()
     await answer_all(load, [connection])
-    _close(load, [connection])
+    close(load, [connection])
     if load.errors:
         raise BenchError(f"{server.target.title}: {load.problem}")
 
@@ -316,7 +339,8 @@ async def _settled(server: Running) -> int:
     return last
 
 
-def _close(load: Load, connections: Sequence[Connection]) -> None:
+def close(load: Load, connections: Sequence[Connection]) -> None:
+    """End connections, and tell the first of what went wrong on them."""
     for connection in connections:
         connection.close()
     if load.problem:

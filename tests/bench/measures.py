@@ -17,6 +17,8 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 import uvloop
 
 from tests.bench import feeds, loads
+from tests.bench.channels import Topic
+from tests.bench.cluster import can_cluster, clustered, relay
 from tests.bench.flows import Acknowledged, Flow, Incoming, Outgoing, Upload
 from tests.bench.frames import Request, binary_request, text_request
 from tests.bench.generator import BenchError, Load
@@ -47,6 +49,8 @@ ONE: Final[Shape] = (1, 1)
 
 _BODY: Final = {"text": "x" * TEXT}
 _LIGHT: Final = 0.5
+_HALF: Final = 0.5
+_CLUSTER: Final = "cluster"
 _HEAVY: Final = 0.7
 
 
@@ -64,6 +68,7 @@ class Sizes:
     blocks: int = 256
     subscribers: int = 1_000
     workers: tuple[int, ...] = (1, 2)
+    followers: tuple[int, ...] = (1, 50)
     opened: int = 1_000
     idle: tuple[int, ...] = (1_000, 2_000)
     plugins: tuple[int, ...] = (1, 100, 1_000)
@@ -210,6 +215,45 @@ def _workers(bench: Bench, target: Target) -> Rows:
             server.wait_for_workers(count)
             figures = bench.calls(server, shape)
         yield Row(f"{count} processes", {**figures, "shared": float(bench.cores.shared)})
+
+
+PLAIN: Final = "bench.plain"
+KEPT: Final = "bench.kept"
+TOPICS: Final = {"": Topic(PLAIN), ", with history": Topic(KEPT), ", kernel.emit": Topic(PLAIN, "bench")}
+"""What is published to; the first is what others have too."""
+_CHANNELS: Final = f"""
+[server]
+transports = ["websocket"]
+[plugins.redis]
+url = "{{url}}"
+[plugins.channels]
+store = "redis"
+redis_url = "{{url}}"
+[[plugins.channels.rules]]
+match = "{KEPT}"
+history = 1000
+publish = true
+[[plugins.channels.rules]]
+match = "{PLAIN}"
+publish = true
+"""
+
+
+def _cluster(bench: Bench, target: Target) -> Rows:
+    sizes = bench.sizes
+    topics = TOPICS if target.ours else {"": TOPICS[""]}
+    plugins = [write_bench(bench.folder / "plugin")] if target.ours else []
+    rate = _HALF * bench.peaks.get(_CLUSTER, 0.0)
+    with clustered(target, bench.folder, bench.cores.servers[:1], config=_CHANNELS, path=plugins) as cluster:
+        for followers in sizes.followers:
+            usual = f"{followers} subscriber{'' if followers == 1 else 's'}"
+            for suffix, topic in topics.items():
+                load = partial(relay, cluster, topic, _BODY["text"], followers, sizes.warm, sizes.seconds)
+                found = run(load())
+                yield Row(f"{usual}{suffix}", found, against=usual)
+                if followers == sizes.followers[-1] and found["rate"] > rate > 0:  # as with calls
+                    paced = f"{usual}, half of what Node can do"
+                    yield Row(f"{paced}{suffix}", run(load(rate)), against=paced)
 
 
 def _streams(bench: Bench, target: Target) -> Rows:
@@ -368,6 +412,12 @@ def _with_workers(target: Target) -> bool:
     return target.workers is not None and (_plain(target) or not target.ours)
 
 
+def _with_channels(target: Target) -> bool:
+    if target.channels is None or not can_cluster():
+        return False
+    return _plain(target) and find_spec("jackfield_channels") is not None if target.ours else True
+
+
 def _broadcasts(target: Target) -> bool:
     return "broadcast" in target.functions
 
@@ -382,6 +432,13 @@ def _find_peaks(bench: Bench, targets: Mapping[str, Target]) -> None:
         raise BenchError(f"latency is measured at rates set by {PYTHON}, which is left out")
 
 
+def _find_cluster_peak(bench: Bench, targets: Mapping[str, Target]) -> None:
+    """Find how many publications a second Node can do, by which the fixed rate is set; there is none without it."""
+    if NODE in targets and _CLUSTER not in bench.peaks and _with_channels(targets[NODE]):
+        *_, last = _cluster(bench, targets[NODE])
+        bench.peaks[_CLUSTER] = last.figures["rate"]
+
+
 MEASURES: Final = {
     measure.name: measure
     for measure in (
@@ -392,6 +449,7 @@ MEASURES: Final = {
         Measure("files", "Files", _files, _with_files),
         Measure("broadcast", "Broadcast", _broadcast, _broadcasts),
         Measure("workers", "Several processes", _workers, _with_workers),
+        Measure("cluster", "Publications across two servers", _cluster, _with_channels, _find_cluster_peak),
         Measure("connections", "Connections", _connections, _everybody),
         Measure("memory", "Memory of an idle connection", _memory, _everybody),
         Measure("startup", "Start until the first answer", _startup, _everybody),

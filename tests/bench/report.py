@@ -127,6 +127,17 @@ COLUMNS: Final[dict[str, dict[str, Cell]]] = {
         "× Node": _times(NODE),
         "server µs/call": _CPU,
     },
+    "cluster": {
+        "publications/s": _figure("rate"),
+        "spread": _around("rate"),
+        "× Node": _times(NODE),
+        "p50 ms": _figure("p50_ms", "{:.2f}"),
+        "p99 ms": _figure("p99_ms", "{:.2f}"),
+        "p99 × Node": _times(NODE, "p99_ms"),
+        "µs/publication": _figure("cpu_us"),
+        "of these Redis": _figure("redis_us"),
+        "core busy": _figure("server_share", "{:.0%}"),
+    },
     "broadcast": {"deliveries/s": _figure("rate"), **_RATE, "server µs/delivery": _CPU},
     "connections": {"connections/s": _figure("rate"), **_RATE, "server µs/connection": _figure("cpu_us")},
     "memory": {

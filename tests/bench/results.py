@@ -144,6 +144,8 @@ class Results:
 
 
 def _ratio(mine: Sample, theirs: Sample, figure: str) -> float | None:
+    if figure == "rate" and "offered" in mine.figures:
+        return None  # it says nothing of the server
     if mine.held_up or theirs.held_up:
         if figure.endswith("_ms"):
             return None

@@ -64,6 +64,31 @@ async def broadcast(call: Call, data: dict[str, Any]) -> None:
     await call.kernel.emit("message", data)
 
 
+class RoomIn(BaseModel):
+    """What `subscribe` takes."""
+
+    channel: str
+
+
+class TellIn(RoomIn):
+    """What `publish` takes."""
+
+    data: dict[str, Any]
+
+
+@service.function
+async def subscribe(call: Call, data: RoomIn) -> None:
+    """Put the caller into a room."""
+    assert call.client is not None
+    await call.client.join(data.channel)
+
+
+@service.function
+async def publish(call: Call, data: TellIn) -> None:
+    """Send what was sent to those in a room, as an event that looks like a publication."""
+    await call.kernel.emit("channel", data.model_dump(), room=data.channel)
+
+
 class ItemsIn(BaseModel):
     """What `items` takes: how many, and the text of each."""
 

@@ -40,6 +40,8 @@ class Target:
         functions: What it has beside `echo`.
         streaming: How it is asked for a stream, if it can be.
         workers: What starts it with so many processes that serve, without the port, if it can be.
+        channels: What starts it as one of several servers on the Redis that the variable REDIS_URL names, without the
+            port, if it can be.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Target:
     functions: frozenset[str] = frozenset()
     streaming: Streaming | None = None
     workers: Callable[[int], tuple[str, ...]] | None = None
+    channels: tuple[str, ...] | None = None
 
 
 @dataclass

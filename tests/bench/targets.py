@@ -73,6 +73,7 @@ def peers() -> Iterator[Target]:
         functions=frozenset({"bytes", "broadcast"}),
         streaming=feeds.bare,
         workers=lambda count: ("node", str(PEERS / "workers.js"), str(count)),
+        channels=("node", str(PEERS / "channels.js")),
     )
     yield Target("moleculer", "moleculer-io", ("node", str(PEERS / "moleculer.js")), frames.moleculer)
     yield Target("feathers", "Feathers", ("node", str(PEERS / "feathers.js")), frames.feathers)
@@ -110,6 +111,7 @@ def _jackfield(name: str, title: str, python: str, websocket: str | None) -> Tar
         functions=_EVERYTHING,
         streaming=feeds.jackfield,
         workers=lambda count: (*serve, "--workers", str(count), "--port"),
+        channels=(*serve, "--port"),
     )
 
 

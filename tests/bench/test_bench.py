@@ -13,6 +13,7 @@ import pytest
 
 from tests.bench import feeds, goals, plot, report
 from tests.bench.__main__ import measure
+from tests.bench.channels import Book, Follower, Teller, Topic
 from tests.bench.feeds import Feed, Item, Streaming
 from tests.bench.flows import Outgoing, Upload
 from tests.bench.frames import Dialect, Request, bare
@@ -22,6 +23,7 @@ from tests.bench.measures import MEASURES, OPERATORS, Bench, Sizes
 from tests.bench.results import Results, Sample
 from tests.bench.servers import Cores, Target, running
 from tests.bench.targets import ASGI, NODE, OURS, PYTHON, ROOT, missing_for_node, ours, peers
+from tests.support.redis import need_redis
 
 TINY = Sizes(
     seconds=0.06,
@@ -33,6 +35,7 @@ TINY = Sizes(
     items=300,
     blocks=20,
     subscribers=3,
+    followers=(1, 3),
     opened=5,
     idle=(3, 6),
     plugins=(2,),
@@ -64,7 +67,7 @@ def _servers() -> dict[str, Target]:
 
 @pytest.fixture(name="bench")
 def _bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path, Cores(), TINY, {PYTHON: 200.0})
+    return Bench(tmp_path, Cores(), TINY, {PYTHON: 200.0, "cluster": 200.0})
 
 
 def sample(target: str, rate: float, number: int = 0, case: str = "16 × 8", **figures: float) -> Sample:
@@ -136,6 +139,51 @@ def test_files_are_measured(bench: Bench, servers: dict[str, Target]) -> None:
     assert [row.case for row in rows] == CASES["transfer"]
     assert all(row.figures["count"] > 0 for row in rows)
     assert all(row.figures["errors"] == 0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "cases"),
+    [
+        pytest.param(OURS, ["", ", with history", ", kernel.emit"], id="jackfield"),
+        pytest.param(NODE, [""], id="node", marks=[pytest.mark.full]),
+    ],
+)
+def test_publications_are_measured(
+    name: str, cases: list[str], bench: Bench, servers: dict[str, Target], require_all: bool
+) -> None:
+    """Across two servers; each publication gets to all subscribers once."""
+    need_redis()
+    if name == NODE and (missing := missing_for_node()):
+        assert not require_all, missing
+        pytest.skip(missing)
+    bench.sizes = replace(TINY, seconds=0.5)
+    paced = [f"3 subscribers{how}{case}" for case in cases for how in ("", ", half of what Node can do")]
+
+    rows = list(MEASURES["cluster"].take(bench, servers[name]))
+
+    assert sorted(row.case for row in rows) == sorted([f"1 subscriber{case}" for case in cases] + paced)
+    assert all(row.figures["count"] > 0 for row in rows)
+    assert all(row.figures["errors"] == 0 for row in rows)
+
+
+async def test_a_publication_that_is_not_what_was_sent_is_an_error() -> None:
+    """One that is missing or comes twice, or with other data."""
+    books = [Book(Load(), Topic("c"), "text", followers=1) for _ in range(4)]
+    for book in books:
+        teller = Teller(book, 2, paced=True)
+        numbers = [book.publish(teller, slot, 0.0) for slot in range(2)]
+    one, two = (f'42["channel",{{"channel":"c","data":{{"n":{number},"text":"text"}}}}]'.encode() for number in numbers)
+    right, twice, altered, missed = books
+
+    assert [right.read(message) is None for message in (one, two)] == [False, False]
+    assert [twice.read(message) is None for message in (one, one + b" ")] == [False, True]
+    assert altered.read(one.replace(b"text", b"tixt")) is None
+    assert missed.read(one) is not None
+    second = missed.read(two)
+    assert second is not None
+    Follower(missed).took(second, two)
+
+    assert [bool(book.load.errors) for book in books] == [False, True, True, True]
 
 
 def test_a_wrong_reply_is_an_error(bench: Bench, servers: dict[str, Target]) -> None:
