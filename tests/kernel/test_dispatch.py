@@ -308,6 +308,52 @@ async def test_what_stands_around_a_call_may_give_another_calls_reply() -> None:
     assert seen[:5] == ["7", 8, "7", None, None]
 
 
+async def test_what_takes_headers_stands_around_calls_that_have_some() -> None:
+    """Others go as if it were not there: without a task, where the function waits for nothing."""
+    service = Service("api.test")
+    heard: list[object] = []
+    here = asyncio.current_task()
+
+    @service.function
+    async def work(call: Call, data: int) -> bool:
+        return asyncio.current_task() is here
+
+    @service.function
+    async def outer(call: Call, data: int) -> Any:
+        return await call.invoke("api.test.work", data)
+
+    @service.function
+    async def items(call: Call) -> AsyncIterator[bool]:
+        yield True
+
+    @hookimpl
+    async def jackfield_call(call: Call, proceed: Proceed, data: Value, meta: Any) -> object:
+        heard.append((call.event, call.depth, data, meta))
+        return await proceed()
+
+    recorder = Recorder()
+    session = await join(make_dispatcher(service, jackfield_call=jackfield_call), recorder)
+    variants: list[dict[str, Any]] = [{}, {"id": 1, "meta": {}}, {"meta": {"a": "b"}}]
+    for ack, more in zip((b"1", b"2", b"3"), variants, strict=True):
+        session.receive(["event", {"event": "api.test.work", "data": 7, **more}], ack, buffers=False)
+        assert (await recorder.reply(ack))["data"] is not bool(more.get("meta"))
+    assert heard == [("api.test.work", 0, 7, {"a": "b"})]
+    heard.clear()
+    session.receive(["event", {"event": "api.test.outer", "data": 8, "meta": {"c": "d"}}], b"4", buffers=False)
+    assert (await recorder.reply(b"4"))["data"] is False
+    assert heard == [("api.test.outer", 0, 8, {"c": "d"}), ("api.test.work", 1, 8, {"c": "d"})]
+    heard.clear()
+    session.receive(["event", {"event": "api.test.outer", "data": 9}], b"5", buffers=False)
+    await recorder.reply(b"5")
+    session.receive(["event", {"event": "api.test.items", "id": 2}], b"6", buffers=False)
+    await recorder.reply(b"6")
+    assert heard == []
+    session.receive(["event", {"event": "api.test.items", "id": 3, "meta": {"e": "f"}}], b"7", buffers=False)
+    await recorder.reply(b"7")
+    await asyncio.sleep(0)
+    assert heard == [("api.test.items", 0, None, {"e": "f"})]
+
+
 async def test_what_stands_around_a_call_may_let_it_run_on_without_its_client() -> None:
     """As a function does that its author declared detached."""
     service = Service("api.test")

@@ -318,7 +318,8 @@ async def test_the_first_wrapper_is_the_outermost() -> None:
         return "result"
 
     wrappers = Hooks([("one", wraps("one")), ("two", wraps("two"))]).wrappers()
-    assert [await wrap(None, proceed, None, None) for wrap in wrappers] == ["result", "result"]
+    arguments: dict[str, Any] = {"call": None, "data": None, "encode": None, "meta": {}}
+    assert [await wrap(proceed=proceed, **arguments) for wrap in wrappers] == ["result", "result"]
     assert told == ["one", "two"]
 
 

@@ -200,6 +200,7 @@ class Dispatcher:
         ended: Callable[[CallId, bool], None],
     ) -> None:
         """Start a stream of a client; see `Stream` for `ended`."""
+        pipeline = pipeline.headed if envelope.options.meta else pipeline
         call, answer = self._call(pipeline, envelope, caller, channel.finish)
         answer = self._counted(pipeline, call, answer)
         work = partial(pipeline.stream, call, envelope, buffers, channel)
@@ -217,6 +218,7 @@ class Dispatcher:
         ends: Ends | None = None,
     ) -> None:
         """Run a call, with a stream if it has `ends`."""
+        pipeline = pipeline.headed if envelope.options.meta else pipeline
         answer = self._counted(pipeline, call, answer)
         if ends is not None:
             work: Work = partial(pipeline.stream, call, envelope, buffers, ends)

@@ -21,7 +21,7 @@ from jackfield import _hooks
 from jackfield._call import Call, Client
 from jackfield._errors import PluginError, StartError
 from jackfield._hooks import Observer
-from jackfield._host import FunctionInfo, Kernel
+from jackfield._host import Kernel
 from jackfield._identity import Handshake, Principal
 from jackfield._route import Route
 from jackfield._service import Service
@@ -220,9 +220,9 @@ class Hooks:
             for tell in self["jackfield_disconnect"]
         ]
 
-    def authorizers(self) -> tuple[Callable[[Principal | None, FunctionInfo], bool | None], ...]:
+    def authorizers(self) -> tuple[Implementation, ...]:
         """Return what has to be asked before a call."""
-        return tuple(_authorizer(ask) for ask in self["jackfield_authorize"])
+        return tuple(self["jackfield_authorize"])
 
     def admitters(self) -> tuple[Callable[[Call], None], ...]:
         """Return what may turn a call away."""
@@ -237,9 +237,9 @@ class Hooks:
             for ask in self["jackfield_observe"]
         )
 
-    def wrappers(self) -> tuple[Callable[..., Any], ...]:
-        """Return what wraps calls, the outermost first."""
-        return tuple(_wrapper(ask) for ask in self["jackfield_call"])
+    def wrappers(self, *, headed: bool = True) -> tuple[Implementation, ...]:
+        """Return what wraps calls, the outermost first: those that have headers, or those that have none."""
+        return tuple(ask for ask in self["jackfield_call"] if headed or "meta" not in ask.argnames)
 
 
 def _observer(found: object) -> Observer:
@@ -248,17 +248,9 @@ def _observer(found: object) -> Observer:
     return found
 
 
-def _authorizer(ask: Implementation) -> Callable[[Principal | None, FunctionInfo], bool | None]:
-    return lambda principal, function: ask(principal=principal, function=function)
-
-
 def _admitter(ask: Implementation) -> Callable[[Call], None]:
     # The one argument of what every call passes need not be found by its name.
     return ask.function if ask.argnames == ("call",) else lambda call: ask(call=call)
-
-
-def _wrapper(ask: Implementation) -> Callable[..., Any]:
-    return lambda call, proceed, data, encode: ask(call=call, proceed=proceed, data=data, encode=encode)
 
 
 def _several(do: str, plugins: list[str]) -> str:

@@ -292,7 +292,9 @@ def jackfield_observe(kernel: Kernel, settings: Any) -> Observer:
 
 
 @hookspec
-async def jackfield_call(call: Call, proceed: Proceed, data: Value, encode: Callable[[object], Json] | None) -> object:
+async def jackfield_call(
+    call: Call, proceed: Proceed, data: Value, encode: Callable[[object], Json] | None, meta: Mapping[str, str]
+) -> object:
     """Wrap a call: `return await proceed()`, with what has to be around it.
 
     When: for every call, around the function and after its argument was validated. The first plugin is the outermost.
@@ -305,5 +307,6 @@ async def jackfield_call(call: Call, proceed: Proceed, data: Value, encode: Call
         proceed: Runs what is inside; await it once.
         data: What the caller sent, neither unpacked nor validated.
         encode: Returns a result as it is sent, which may be returned in its place; None where the call is a stream.
+        meta: The headers of the call; who takes them is asked only for calls that have any.
     """
     raise AssertionError

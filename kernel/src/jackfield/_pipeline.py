@@ -22,19 +22,16 @@ from jackfield._codec import Encoding
 from jackfield._contract import Contract, Kind
 from jackfield._envelope import NO_OPTIONS, Envelope
 from jackfield._errors import CallError, Code
-from jackfield._facade import Hooks
+from jackfield._facade import Hooks, Implementation
 from jackfield._frames import Item
 from jackfield._hooks import Proceed
-from jackfield._host import FunctionInfo
 from jackfield._identity import Principal
 from jackfield._json import Json, Value
 from jackfield._registry import Entry
 from jackfield._settings import Limits
 from jackfield._workers import Workers
 
-Authorizer = Callable[[Principal | None, FunctionInfo], bool | None]
 _Handler: TypeAlias = Callable[..., Any]
-_Wrapper: TypeAlias = Callable[..., Any]
 _Admitter: TypeAlias = Callable[[Call], None]
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, Json]]
 """Runs one call from its data to its packed result.
@@ -78,6 +75,7 @@ class Pipeline:
         bulkheads: Where its calls take a place each.
         breaker: What counts its plugin's faults.
         meters: What measures its calls; it is an attribute, too.
+        headers: Whether it is for calls that have headers.
 
     Attributes:
         info: The function as others see it.
@@ -86,6 +84,7 @@ class Pipeline:
         seconds: The time that a call has when its caller does not say; None if it may take for ever, as a stream may.
         inline: Whether a call never suspends, so that it needs no task.
         streams: Whether its caller or itself sends a stream.
+        headed: The way of calls that have headers.
         wrappers: What of plugins stands around the function, and may look at what came.
         quick: Whether nothing stands around the function: it is inline, and no plugin is asked who may call it.
         admitters: Who is asked whether a call is let in now.
@@ -109,6 +108,7 @@ class Pipeline:
         bulkheads: tuple[Bulkhead, ...],
         breaker: Breaker,
         meters: Meters,
+        headers: bool = False,
     ) -> None:
         self.info = entry.info
         self.meters = meters
@@ -117,7 +117,7 @@ class Pipeline:
         self.breaker = breaker
         self.function = entry.served.function
         self.task_name = f"call:{entry.info.event}"
-        self.authorizers: Sequence[Authorizer] = hooks.authorizers()
+        self.authorizers = hooks.authorizers()
         self.open = self.access is None and not self.authorizers
         self.contract = contract = entry.served.contract
         self.streams = contract.kind is not Kind.UNARY
@@ -125,7 +125,10 @@ class Pipeline:
         if asked is None and not self.streams:
             asked = limits.call_timeout
         self.seconds = None if asked is None else min(asked, limits.max_timeout)
-        self.wrappers = wrappers = hooks.wrappers()
+        self.wrappers = wrappers = hooks.wrappers(headed=headers)
+        self.headed = self
+        if not headers and wrappers != hooks.wrappers():
+            self.headed = Pipeline(entry, hooks, workers, limits, bulkheads, breaker, meters, headers=True)
         handler: _Handler = self.function.handler
         # What is over at once needs no turn either.
         self.inline = not wrappers and not self.streams and cannot_suspend(handler)
@@ -223,7 +226,7 @@ class Pipeline:
         """
         granted = True if self.access is None else self.access.admits(principal)
         for ask in self.authorizers:
-            said = ask(principal, self.info)
+            said = ask(principal=principal, function=self.info)
             if said is False:
                 granted = False
                 break
@@ -321,13 +324,13 @@ def _in_turn(handler: _Handler, event: str) -> _Handler:
     return in_turn
 
 
-def _wrapped(handler: _Handler, wrappers: Sequence[_Wrapper], contract: Contract) -> _Handler:
+def _wrapped(handler: _Handler, wrappers: Sequence[Implementation], contract: Contract) -> _Handler:
     encode = partial(contract.dump, wide=True) if contract.kind is Kind.UNARY else None
 
     def wrapped(call: Call, *arguments: object) -> Awaitable[object]:
         proceed: Proceed = partial(handler, call, *arguments)
         for wrap in reversed(wrappers):
-            proceed = partial(wrap, call, proceed, call.envelope.data, encode)
+            proceed = partial(wrap, call=call, proceed=proceed, data=call.envelope.data, encode=encode, meta=call.meta)
         return proceed()
 
     return wrapped

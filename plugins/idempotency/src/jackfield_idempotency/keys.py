@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -35,9 +36,9 @@ class Ticket:
     holder: str
 
 
-def key_of(call: Call) -> str | None:
-    """Return the key that a call has, whichever way the header is written."""
-    return next((text for name, text in call.meta.items() if name.lower() == HEADER), None)
+def key_in(meta: Mapping[str, str]) -> str | None:
+    """Return the key that stands in the headers of a call, whichever way its name is written."""
+    return next((text for name, text in meta.items() if name.lower() == HEADER), None)
 
 
 def ticket(call: Call, key: str, data: Value) -> Ticket:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from jackfield import Call, Json, Kernel, Proceed, Value, hookimpl
 from jackfield_idempotency import faults
-from jackfield_idempotency.keys import key_of, ticket
+from jackfield_idempotency.keys import key_in, ticket
 from jackfield_idempotency.once import Once
 from jackfield_idempotency.settings import IdempotencySettings
 
@@ -45,10 +45,12 @@ async def jackfield_health(kernel: Kernel) -> None:
 
 
 @hookimpl(tryfirst=True)  # what wraps a call is done once, too
-async def jackfield_call(call: Call, proceed: Proceed, data: Value, encode: Callable[[object], Json] | None) -> object:
+async def jackfield_call(
+    call: Call, proceed: Proceed, data: Value, encode: Callable[[object], Json] | None, meta: Mapping[str, str]
+) -> object:
     """Let a call run, or, if one with the same key has, give it the same reply."""
     # Calls that a function makes carry the headers of its own call; they are a part of what is done once.
-    key = None if call.depth else key_of(call)
+    key = None if call.depth else key_in(meta)
     if key is None or not (once := _opened[call.kernel]).concerns(call.event):
         return await proceed()
     if encode is None:
