@@ -17,7 +17,7 @@ from tests.bench.loads import Figures, close, measured, offer_at, quantiles
 from tests.bench.servers import Running, Target, running
 
 TELLERS: Final = 8
-SLOTS: Final = 8
+SLOTS: Final = 16
 """Publications of one connection that may be on their way, where each sends the next."""
 PACED_SLOTS: Final = 32
 """And where they are sent at a fixed rate."""
