@@ -36,6 +36,10 @@ _WHERE = """
         return {"pid": os.getpid(), "address": call.client.address, "shown": json.loads(call.principal.id)}
 
     @service.function
+    async def shout(call: Call, data: str) -> None:
+        await call.kernel.emit("shout", data)
+
+    @service.function
     async def wait(call: Call) -> str:
         open("begun", "w").close()
         while not os.path.exists("enough"):
@@ -64,14 +68,14 @@ requires = []
 
 
 @contextmanager
-def node(folder: Path, *arguments: str, server: str = "") -> Iterator[Server]:
+def node(folder: Path, *arguments: str, server: str = "", more: str = "") -> Iterator[Server]:
     """Run a server that tells which one it is: `api.where.here`.
 
     It pings every second: by polling, python-socketio's client at times says no goodbye, and waits for the next ping.
-    `server` is more lines of the table `[server]`.
+    `server` is more lines of the table `[server]`, `more` other tables.
     """
     plugins = write_plugin(folder / "plugins", "where", _WHERE, namespaces=["api.where"])
-    with serving(folder, *arguments, config=_CONFIG.format(server=server), path=[plugins]) as up:
+    with serving(folder, *arguments, config=_CONFIG.format(server=server) + more, path=[plugins]) as up:
         yield up
 
 
