@@ -47,6 +47,7 @@ def describe(targets: Iterable[Target], cores: Cores) -> dict[str, Any]:
             "python": _python(),
             **{name: version(name) for name in _PACKAGES},
             **_node_versions(),
+            **_redis_version(),
         },
         "commands": {
             target.name: " ".join(
@@ -84,3 +85,11 @@ def _node_versions() -> dict[str, str]:
         return {}
     wanted = json.loads((PEERS / "package.json").read_text(encoding="utf-8"))["dependencies"]
     return {"node": node.removeprefix("v"), **wanted}
+
+
+def _redis_version() -> dict[str, str]:
+    try:
+        said = subprocess.run(["redis-server", "--version"], capture_output=True, check=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"redis-server": said.partition("v=")[2].partition(" ")[0]}
