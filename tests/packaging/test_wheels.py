@@ -21,6 +21,7 @@ PACKAGES = {
     "jackfield": "kernel",
     "jackfield_demo": "plugins/demo",
     "jackfield_files": "plugins/files",
+    "jackfield_idempotency": "plugins/idempotency",
     "jackfield_jobs": "plugins/jobs",
     "jackfield_jwt": "plugins/jwt",
     "jackfield_kv": "plugins/kv",
@@ -110,6 +111,18 @@ async def test_the_jwt_plugin_works_alone_with_the_kernel(install: Install, tmp_
         assert list(server.plugins) == ["jwt"]
         async with connected(server.url) as client:
             assert await client.call("api.auth.whoami") == {"data": {"expires": None, "scopes": [], "sub": None}}
+        assert server.stop() == 0
+
+
+@pytest.mark.full
+async def test_the_idempotency_plugin_works_alone_with_the_kernel(install: Install, tmp_path: Path) -> None:
+    """The idempotency plugin's wheel beside the kernel's is all that it needs, if it is not to use Redis."""
+    with _serving_from(install("jackfield", "jackfield_idempotency", "jackfield_system"), tmp_path) as server:
+        assert list(server.plugins) == ["idempotency", "system"]
+        async with connected(server.url) as client:
+            for _ in range(2):
+                reply = await client.call("api.system.ping", meta={"idempotency-key": "0123456789012345678901"})
+                assert reply == {"data": "pong"}
         assert server.stop() == 0
 
 

@@ -7,6 +7,8 @@ import os
 import re
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -131,6 +133,19 @@ async def test_a_file_that_somebody_holds_is_waited_for(serve_shop, effects, pla
         assert effects.done == {"hold": 1, "buy": 1}
 
 
+async def test_a_call_that_was_given_up_before_it_began_can_be_made_again(serve_shop, effects, place):
+    """Its time was over before the file was free: it was not done, and is not taken for begun."""
+    async with serve_shop() as kernel:
+        client = await kernel.connect()
+        assert await keyed(client, "sell") == 1
+        with closing(sqlite3.connect(place["path"])) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(CallError, match=r"^deadline_exceeded: "):
+                await keyed(client, "buy", timeout=0.2)
+        assert await keyed(client, "buy") == 1
+        assert effects.done == {"sell": 1, "buy": 1}
+
+
 async def test_what_is_old_leaves_the_file(serve_shop, place):
     """It does not grow with the number of all calls."""
     async with serve_shop(window=1, lease=0.5) as kernel:
@@ -139,3 +154,17 @@ async def test_what_is_old_leaves_the_file(serve_shop, place):
             await keyed(client, "buy", key=f"{KEY}{number}")
         with closing(sqlite3.connect(place["path"])) as other:
             await until(lambda: other.execute("SELECT count(*) FROM calls").fetchone() == (0,))
+
+
+def test_a_file_that_another_process_makes_at_the_same_time(tmp_path):
+    """Between any two looks at it; it is not taken for that of something else."""
+    path = tmp_path / "new"
+    with closing(sqlite3.connect(path)) as database:
+
+        def execute(statement):
+            found = database.execute(statement).fetchone()
+            tables.connect(path).close()
+            return SimpleNamespace(fetchone=lambda: found)
+
+        slow: Any = SimpleNamespace(execute=execute)
+        assert tables._is_made(slow)

@@ -6,6 +6,8 @@ import os
 import re
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -128,3 +130,17 @@ async def test_a_file_that_somebody_holds_is_waited_for(serve_jobs, work, place,
         assert (await done(client, "add", {"a": 1}))["state"] == "succeeded"
         await jackfield_health(kernel.kernel)
         assert work.calls["hold"] == 1
+
+
+def test_a_file_that_another_process_makes_at_the_same_time(tmp_path):
+    """Between any two looks at it; it is not taken for that of something else."""
+    path = tmp_path / "new"
+    with closing(sqlite3.connect(path)) as database:
+
+        def execute(statement):
+            found = database.execute(statement).fetchone()
+            tables.connect(path).close()
+            return SimpleNamespace(fetchone=lambda: found)
+
+        slow: Any = SimpleNamespace(execute=execute)
+        assert tables._is_made(slow)

@@ -32,7 +32,7 @@ class SqliteStore:
         self._settings = settings
         self._pool = ThreadPoolExecutor(1, "idempotency")
         self._database: sqlite3.Connection | None = None
-        self._reach = Reach(str(settings.path), sqlite3.OperationalError)
+        self._reach = Reach(str(settings.path), sqlite3.DatabaseError)
 
     async def open(self) -> None:
         """Open the file, if it is there; else look whether it can be made.

@@ -15,7 +15,7 @@ from jackfield_idempotency.settings import IdempotencySettings
 
 _BUSY: Final = 5.0
 """Seconds to wait for another process that writes."""
-_MANY: Final = 500
+_MANY: Final = 5000
 """Calls that are forgotten at once."""
 
 _FORMAT: Final = 1
