@@ -110,7 +110,7 @@ def test_a_known_name_changes_nothing_but_the_time_it_takes(fields: dict[str, An
 
 @always(
     few=400,
-    many=8_000,
+    many=2_000,
     argument=values
     | _wrong
     | st.lists(_wrong, max_size=3)

@@ -154,7 +154,7 @@ _off = damaged(_packets().map(lambda messages: str(messages[0]).encode())).map(l
 
 @always(
     few=500,
-    many=8_000,
+    many=2_000,
     messages=st.lists(_near | _off | st.binary(max_size=600) | st.text(max_size=20), min_size=1, max_size=8),
 )
 def test_8_whatever_comes_is_a_packet_or_breaks_the_protocol(messages: list[Message]) -> None:

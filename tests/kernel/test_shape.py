@@ -237,7 +237,7 @@ _sound = st.sampled_from(
 _READERS = [(annotation, validator(_schema(annotation))) for annotation in SAME]
 
 
-@always(few=300, many=10_000, data=_near | _sound)
+@always(few=300, many=3_000, data=_near | _sound)
 def test_what_is_read_alike_gives_the_same(data: Any) -> None:
     """Whatever pydantic accepts in its Python mode, it accepts in its JSON mode, as the very same value; and what it
     refuses it refuses."""

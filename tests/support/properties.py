@@ -39,7 +39,7 @@ values = trees(st.none() | st.booleans() | numbers | texts | st.binary(max_size=
 """What a message can hold: JSON and Buffers."""
 
 
-def always(few: int = 50, many: int = 1_500, **strategies: Any) -> Callable[[Callable[..., None]], Any]:
+def always(few: int = 50, many: int = 400, **strategies: Any) -> Callable[[Callable[..., None]], Any]:
     """Turn a function into a test that it holds for all arguments.
 
     Args:

@@ -34,6 +34,7 @@ class Model:
 
 @always(
     few=200,
+    many=1_500,
     rate=st.sampled_from(RATES),
     burst=st.integers(1, 5),
     steps=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 300)), max_size=60),
@@ -52,6 +53,7 @@ def test_a_bucket_is_one(rate, burst, steps):
 
 @always(
     few=200,
+    many=1_500,
     rate=st.floats(0.001, 50_000),
     burst=st.integers(1, 50),
     start=st.floats(1.0, 1e7),
