@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 # Flags for pytest, as in: make test PYTEST_ARGS="-k plugins -x"
 PYTEST_ARGS ?= -n 4 --dist loadfile
-PYTEST_FULL_ARGS ?= -n 2 --dist worksteal --timeout 900
+PYTEST_FULL_ARGS ?= -n 3 --dist worksteal --timeout 900
 # Flags for the benchmark, as in: make bench BENCH_ARGS="--only unary"
 BENCH_ARGS ?=
 # Further interpreters for it; without it python3.13 is looked for
@@ -53,7 +53,8 @@ test: install $(NODE_MODULES) $(BENCH_MODULES) ## run the tests: make test PYTES
 
 test-full: install $(NODE_MODULES) $(BENCH_MODULES) ## run the large tests, and those of the transport on the ASGI carrier
 	$(BIN)/pytest -m full $(PYTEST_FULL_ARGS)
-	TESTS_WEBSOCKET=asgi $(BIN)/pytest -m "not full" tests/interop tests/hardening tests/faults $(PYTEST_FULL_ARGS)
+	TESTS_WEBSOCKET=asgi $(BIN)/pytest -m "not full and not carrier" \
+		tests/interop tests/hardening tests/faults/test_calls.py tests/faults/test_hooks.py $(PYTEST_FULL_ARGS)
 
 test-kernel: install ## run the kernel's own tests: make test-kernel VENV=.tools/python-3.13 PYTHON=python3.13
 	$(BIN)/pytest -m "not full" tests/kernel $(PYTEST_ARGS)

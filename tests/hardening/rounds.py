@@ -11,7 +11,10 @@ from tests.support.plugins import NO_QUARANTINE
 from tests.support.server import Server
 from tests.support.wire import wire
 
-CARRIERS = ["picows", pytest.param("asgi", marks=pytest.mark.full)]
+CARRIERS = [
+    pytest.param("picows", marks=pytest.mark.carrier),
+    pytest.param("asgi", marks=[pytest.mark.carrier, pytest.mark.full]),
+]
 ECHO = "api.services.test.echo"
 
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.hardening.fronts import ANYBODY, HERE, PROXY, Reply, fronted, knock, opened, poll, write_front
-from tests.hardening.rounds import ECHO, config, is_served
+from tests.hardening.rounds import CARRIERS, ECHO, config, is_served
 from tests.support.server import Server, serving
 from tests.support.waiting import until
 from tests.support.wire import Wire, wire
@@ -26,7 +26,7 @@ HELD = 300
 """Connections that come at once, and that are open at the same time."""
 
 
-@pytest.fixture(scope="module", name="bounded", params=["picows", pytest.param("asgi", marks=pytest.mark.full)])
+@pytest.fixture(scope="module", name="bounded", params=CARRIERS)
 def _bounded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with few places; each test leaves all of them free."""
     folder = tmp_path_factory.mktemp("bounded")
@@ -122,6 +122,7 @@ async def joined(client: Wire, name: str) -> str:
     return answer
 
 
+@pytest.mark.carrier
 async def test_15_connects_have_a_rate(tmp_path: Path) -> None:
     """Past it clients are told when to come again; who is in does not notice, and later there is room again."""
     with serving(tmp_path, config=config("picows", limits="connects = 5")) as server:

@@ -220,6 +220,7 @@ async def test_40_what_has_begun_goes_on(server: Server) -> None:
     await _until(lambda: _is_served(server.url), True)
 
 
+@pytest.mark.carrier
 async def test_40_too_much_memory_turns_away_too(path: Path, tmp_path: Path) -> None:
     """Past four fifths of `limits.memory`, until it has been given back."""
     with serving(tmp_path, path=[path], config=_config("auto", "memory = 400_000_000")) as server:

@@ -192,6 +192,7 @@ async def test_40_who_waits_for_a_turn_is_not_read_in_the_context_of_another(ser
         actor.socket.transport.abort()
 
 
+@pytest.mark.carrier
 async def test_40_many_clients_with_little_each_are_no_overload(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Four clients always have something to read, and nobody waits long: no call is turned away."""
     folder = tmp_path_factory.mktemp("little")
