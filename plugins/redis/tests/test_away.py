@@ -57,10 +57,10 @@ async def heals(one: Node, another: Node, first: Client, second: Client) -> None
     await well(one, another)
     await one.tell("back")
     await another.tell("again")
-    assert await first.next("news") == "back"
-    assert await second.next("news") in ("back", "again")
+    for client in (first, second):  # of two servers either may be heard first
+        assert {await client.next("news"), await client.next("news")} == {"back", "again"}
     await one.tell("end")
-    assert (await received(first, "end"), len(await received(second, "end"))) == (["again"], 1)
+    assert await received(first, "end") == await received(second, "end") == []
     for node in (one, another):
         assert "health/redis ok" in await ready(node, 200)
 
