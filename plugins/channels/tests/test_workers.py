@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from tests.support.client import Client, connected
+from tests.support.plugins import write_plugin
+from tests.support.redis import need_redis, redis_server
 from tests.support.server import serving
 
 CONFIG = """
@@ -12,14 +16,30 @@ transports = ["websocket"]
 
 [plugins]
 policy = "listed"
-enabled = ["channels"]
+enabled = ["channels", {others}]
 
 [plugins.channels]
-store = "{store}"
+store = {store}
 
 [[plugins.channels.rules]]
 match = "*"
 history = 10
+publish = true
+"""
+WHO = """
+    import os
+
+    from jackfield import Call, Service, hookimpl
+
+    service = Service("api.who")
+
+    @service.function
+    async def pid(call: Call) -> int:
+        return os.getpid()
+
+    @hookimpl
+    def jackfield_services():
+        return [service]
 """
 TOLD = (
     "each of the 2 workers has channels of its own: who is connected to one gets nothing of what is published at "
@@ -29,7 +49,7 @@ TOLD = (
 
 def test_a_file_is_refused(tmp_path: Path) -> None:
     """The first worker would have it, and the others nothing."""
-    with serving(tmp_path, "--workers", "2", config=CONFIG.format(store="sqlite")) as server:
+    with serving(tmp_path, "--workers", "2", config=CONFIG.format(others="", store='"sqlite"')) as server:
         channels = server.plugins["channels"]
     assert channels["state"] == "quarantined"
     assert channels["reason"].startswith(
@@ -41,8 +61,30 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_memory_is_warned_of(tmp_path: Path) -> None:
     """It serves, for who knows what that means; one process has nothing to be warned of."""
-    with serving(tmp_path / "2", "--workers", "2", config=CONFIG.format(store="memory")) as server:
+    config = CONFIG.format(others="", store='"memory"')
+    with serving(tmp_path / "2", "--workers", "2", config=config) as server:
         assert server.plugins["channels"]["state"] == "started"
         assert TOLD in server.log
-    with serving(tmp_path / "1", config=CONFIG.format(store="memory")) as server:
+    with serving(tmp_path / "1", config=config) as server:
         assert "workers" not in server.log
+
+
+async def test_redis_makes_them_one(tmp_path: Path) -> None:
+    """Clients of either worker get what is published at one."""
+    need_redis()
+    path = write_plugin(tmp_path / "plugins", "who", WHO, namespaces=["api.who"])
+    with redis_server(tmp_path) as redis:
+        config = CONFIG.format(others='"who"', store=f'"redis"\nredis_url = "{redis.url}"')
+        with serving(tmp_path, "--workers", "2", config=config, path=[path]) as server:
+            async with AsyncExitStack() as stack:
+                clients: list[Client] = []
+                pids: set[int] = set()
+                while len(pids) < 2 or len(clients) < 4:
+                    client = await stack.enter_async_context(connected(server.url, "websocket"))
+                    await client.call("api.channels.subscribe", {"channel": "orders"})
+                    pids.add((await client.call("api.who.pid"))["data"])
+                    clients.append(client)
+                at = (await clients[0].call("api.channels.publish", {"channel": "orders", "data": 1}))["data"]
+                for client in clients:
+                    assert await client.next("channel") == {"channel": "orders", **at, "data": 1}
+            assert "workers" not in server.log
