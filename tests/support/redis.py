@@ -43,7 +43,7 @@ class RedisServer:
         self._keep = keep
         self._tls = tls
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self.start()
 
     @property
@@ -119,7 +119,7 @@ class Sentinel:
 
     def __init__(self, folder: Path, watched: RedisServer) -> None:
         self._folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         lines = [
             f"port {self.port}",
             "bind 127.0.0.1",
@@ -148,7 +148,8 @@ class Sentinel:
             return bool(await client.execute_command("SENTINEL", "REPLICAS", "ours"))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

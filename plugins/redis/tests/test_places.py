@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, TypeAdapter, ValidationError
+from redis.asyncio import Redis
 
 from jackfield_redis import RedisUrl, open_redis
 from jackfield_redis.settings import RedisSettings
 from plugins.redis.tests.nodes import Node, nodes, received, two, well
 from tests.interop.places import make_certificate
 from tests.support.client import Client
-from tests.support.redis import RedisServer, Sentinel, need_redis, redis_server
+from tests.support.redis import RedisServer, Sentinel, free_port, need_redis, redis_server
 from tests.support.waiting import eventually
 
 _urls: TypeAdapter[SecretStr] = TypeAdapter(RedisUrl)
@@ -23,10 +25,9 @@ _urls: TypeAdapter[SecretStr] = TypeAdapter(RedisUrl)
 async def are_one(one: Node, another: Node, first: Client, second: Client) -> None:
     """The servers have Redis, and tell each other."""
     await well(one, another)
-    await one.tell("there")
-    await another.tell("back")
-    assert [await second.next("news"), await second.next("news")] == ["there", "back"]
-    assert [await first.next("news"), await first.next("news")] == ["there", "back"]
+    for node in (one, another):
+        await node.tell("there")
+        assert [await first.next("news"), await second.next("news")] == ["there", "there"]
 
 
 async def test_behind_tls(tmp_path: Path) -> None:
@@ -127,3 +128,45 @@ def test_what_is_one(url: str, host: str, port: int) -> None:
     """With what is left out as Redis has it."""
     found = open_redis(_urls.validate_python(url).get_secret_value(), 1.0).connection_pool.connection_kwargs
     assert (found["host"], found.get("port", 6379)) == (host, port)
+
+
+RIGHTS = re.search(r"^ACL SETUSER (.*)$", (Path(__file__).parents[3] / "docs/redis.md").read_text(), re.MULTILINE)
+
+
+async def test_with_the_rights_of_the_documentation(tmp_path: Path) -> None:
+    """A user who may do just what stands there can be a server, and nothing else."""
+    need_redis()
+    assert RIGHTS is not None
+    with redis_server(tmp_path, "hunter2") as server:
+        async with Redis.from_url(server.url) as operator:
+            await operator.execute_command("ACL", "SETUSER", *RIGHTS[1].split())
+        url = server.url.replace(":hunter2", "jackfield:password")
+        async with two(url) as pair:
+            await are_one(*pair)
+        async with nodes(url, prefix="others") as (one,):
+            assert "no permissions" in str(one.trouble)
+
+
+async def test_nodes_of_a_cluster(tmp_path: Path) -> None:
+    """Any two of them: what is published at one, the others have."""
+    need_redis()
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        folder.mkdir()
+    with ExitStack() as stack:
+        buses = [free_port() for _ in folders]
+        servers = [
+            stack.enter_context(redis_server(folder, "hunter2", "--cluster-enabled", "yes", "--cluster-port", str(bus)))
+            for folder, bus in zip(folders, buses, strict=True)
+        ]
+        async with Redis.from_url(servers[0].url) as operator:
+            await operator.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            await operator.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[1].port, buses[1])
+
+            async def is_one() -> bool:
+                async with Redis.from_url(servers[1].url) as other:
+                    return b"cluster_state:ok" in await other.execute_command("CLUSTER", "INFO")
+
+            await eventually(is_one)
+        async with two(servers[0].url, servers[1].url) as pair:
+            await are_one(*pair)

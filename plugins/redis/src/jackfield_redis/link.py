@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import secrets
@@ -30,8 +31,10 @@ DEADLINE: Final = 2.0
 """Seconds after which Redis is taken to be away if it says nothing."""
 _BEAT: Final = 0.5
 """Seconds between two heartbeats."""
+_LONG: Final = 3600.0
+"""Seconds for which it is listened to what is published, before that is begun again: redis-py needs a number."""
 _TOGETHER: Final = 100
-"""Commands that go out together at the most."""
+"""Commands that go out together at the most, and messages that are heard without a pause."""
 _FIRST_RETRY: Final = 0.05
 _LAST_RETRY: Final = 1.0
 """Seconds between two attempts to connect, at first and in the end; each is up to twice as long."""
@@ -121,6 +124,8 @@ class Link:
         self._sent: list[_Asked] = []
         self._news = asyncio.Event()
         self._connected = False
+        self._alive = False
+        self._parts: list[asyncio.Task[None]] = []
         self._task: asyncio.Task[None] | None = None
 
     def name(self, *parts: str) -> str:
@@ -135,10 +140,11 @@ class Link:
                 await self._up.wait()
 
     async def close(self) -> None:
-        """Close the connections; nobody is told of anything after it."""
-        while self._task is not None and not self._task.done():
-            self._task.cancel()  # redis may lose one, as `asyncio.wait_for` does before Python 3.12
-            await asyncio.wait([self._task], timeout=DEADLINE / 4)
+        """Close the connections; whoever still waits is told so, and the listener of nothing more."""
+        if self._task is not None:
+            await _end([self._task])
+            await _end(self._parts)
+        self._refuse("the link is closed")
 
     async def ask(self, *command: Part) -> Reply:
         """Return the reply to a command.
@@ -184,25 +190,33 @@ class Link:
     async def _keep(self) -> None:
         retry = _FIRST_RETRY
         while True:
+            redis = open_redis(self._url, DEADLINE)
+            pubsub = redis.pubsub()
             try:
-                await self._hold()
+                await self._hold(redis, pubsub)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with Redis, the server goes on
                 retry = _FIRST_RETRY if self._up.is_set() else min(2 * retry, _LAST_RETRY)
-                self._lost(_first(error))
+                self._lost(error)
+            finally:
+                await self._let_go(redis, pubsub)
             # Not all servers at once, where all have lost the same Redis.
             await asyncio.sleep(retry * random.uniform(1, 2))  # noqa: S311 - nobody gains by guessing it
 
-    async def _hold(self) -> None:
+    async def _hold(self, redis: Redis, pubsub: PubSub) -> None:
         """Connect, and do what there is to do until something fails."""
-        redis = open_redis(self._url, DEADLINE)
-        pubsub = redis.pubsub()
         subscribed = asyncio.Event()
+        await pubsub.subscribe(*self._topics, self.own)
+        parts = (self._hear(pubsub, subscribed), self._write(redis), self._begin(subscribed))
+        self._parts = [asyncio.create_task(part, name="redis-link") for part in parts]
+        await asyncio.wait(self._parts, return_when=asyncio.FIRST_COMPLETED)
+        for part in self._parts:
+            if part.done() and not part.cancelled():
+                part.result()
+        raise ConnectionError("it was given up")
+
+    async def _let_go(self, redis: Redis, pubsub: PubSub) -> None:
         try:
-            await pubsub.subscribe(*self._topics, self.own)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._hear(pubsub, subscribed))
-                group.create_task(self._write(redis))
-                group.create_task(self._begin(subscribed))
+            await _end(self._parts)
         finally:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(DEADLINE / 4):
@@ -211,26 +225,35 @@ class Link:
 
     async def _begin(self, subscribed: asyncio.Event) -> None:
         """Let commands through when nothing that is published is missed any more; then let the heart beat."""
-        await subscribed.wait()
+        async with asyncio.timeout(DEADLINE):
+            await subscribed.wait()
         self._connected = True
         await self._listener.began()
         if self.trouble is not None:
             log.info("%s: Redis is there", self._purpose)
         self.trouble = None
         self._up.set()
-        while True:
+        missed = 0
+        # The beats are counted, not the time: an event loop that was held up has not read what came meanwhile.
+        while missed < DEADLINE / _BEAT:
+            self._alive = False
+            self.tell("PUBLISH", self.own, b"")
             await asyncio.sleep(_BEAT)
-            await self.ask("PUBLISH", self.own, b"")
+            missed = 0 if self._alive else missed + 1
+        raise TimeoutError
 
     async def _hear(self, pubsub: PubSub, subscribed: asyncio.Event) -> None:
         missing = len(self._topics) + 1
-        while True:
-            message = await pubsub.get_message(timeout=DEADLINE)
+        for number in itertools.count(1):
+            message = await pubsub.get_message(timeout=_LONG)
             if message is None:
-                raise TimeoutError
+                continue
+            self._alive = True
             if message["type"] == "message":
                 if message["data"]:
                     self._listener.heard(message["channel"].decode(), message["data"])
+                if number % _TOGETHER == 0:
+                    await asyncio.sleep(0)  # however much has come, others have their turn
             else:
                 missing -= 1
                 if not missing:
@@ -239,16 +262,16 @@ class Link:
     async def _write(self, redis: Redis) -> None:
         while True:
             await self._news.wait()
-            self._sent = [asked for asked in self._asked[:_TOGETHER] if not asked.reply.done()]
+            self._sent = sent = [asked for asked in self._asked[:_TOGETHER] if not asked.reply.done()]
             del self._asked[:_TOGETHER]
             if not self._asked:
                 self._news.clear()
             pipeline = redis.pipeline(transaction=False)
-            for asked in self._sent:
+            for asked in sent:
                 pipeline.execute_command(*asked.command)
             async with asyncio.timeout(DEADLINE):
                 replies = await pipeline.execute(raise_on_error=False)
-            for asked, reply in zip(self._sent, replies, strict=True):
+            for asked, reply in zip(sent, replies, strict=True):
                 if asked.reply.done():
                     continue
                 if isinstance(reply, Exception):
@@ -267,6 +290,10 @@ class Link:
         if self.trouble is None or self._first:
             log.warning("%s: Redis is away (%s); trying again", self._purpose, reason)
         self._first = False
+        self._refuse(reason)
+        self._listener.lost()
+
+    def _refuse(self, reason: str) -> None:
         self.trouble = reason
         self._up.clear()
         self._connected = False
@@ -275,14 +302,17 @@ class Link:
         for asked in [*sent, *waiting]:
             if not asked.reply.done():
                 asked.reply.set_exception(Away(reason, sent=asked in sent))
-        self._listener.lost()
 
 
-def _first(error: BaseException) -> BaseException:
-    """Return what has gone wrong first, where several things have."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they end: redis-py may lose a cancellation, as `asyncio.wait_for` does before Python 3.12."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=DEADLINE / 4)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # it was the consequence of another one
 
 
 def _seen(reply: asyncio.Future[Reply]) -> None:
