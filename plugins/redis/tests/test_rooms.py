@@ -75,20 +75,24 @@ async def test_rooms_reach_over_both_servers(redis: RedisServer) -> None:
         for client in (first, second):
             await client.call("api.meeting.join", "den")
         await one.tell("both", room="den")
+        assert [await first.next("news"), await second.next("news")] == ["both", "both"]
         await one.border.leave_room(sid, "den")
         await until(lambda: "den" not in another.border.manager.rooms["/"])
-        await one.tell("first", room="den")
         await one.border.enter_room(sid, "attic")
         await until(lambda: "attic" in another.border.manager.rooms["/"])
-        await one.tell("second", room="attic")
-        await one.border.close_room("den")
-        await another.border.close_room("attic")
+        for node in (one, another):
+            await node.tell("first", room="den")
+            assert await first.next("news") == "first"
+            await node.tell("second", room="attic")
+            assert await second.next("news") == "second"
+        await one.border.close_room("attic")
+        await another.border.close_room("den")
+        await until(lambda: not {"attic", "den"} & {*one.border.manager.rooms["/"], *another.border.manager.rooms["/"]})
         for node in (one, another):
             await node.tell("nobody", room="den")
             await node.tell("nobody", room="attic")
-        await another.tell("end")
-        assert await received(first, "end") == ["both", "first"]
-        assert await received(second, "end") == ["both", "second"]
+            await node.tell("everybody")
+            assert [await first.next("news"), await second.next("news")] == ["everybody", "everybody"]
 
 
 @pytest.mark.parametrize("answer", ["yes", b"\x00bytes", [b"", {"a": b"b"}]], ids=repr)
