@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -41,7 +42,7 @@ class RedisServer:
         self.password = password
         self._more = more
         self._keep = keep
-        self._tls = tls
+        self.tls = tls
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.start()
@@ -49,7 +50,7 @@ class RedisServer:
     @property
     def url(self) -> str:
         """Where it is, with the password."""
-        scheme = "redis" if self._tls is None else "rediss"
+        scheme = "redis" if self.tls is None else "rediss"
         return f"{scheme}://:{self.password}@127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
@@ -78,10 +79,10 @@ class RedisServer:
             arguments += ["--requirepass", self.password]
         if self._keep:
             arguments += ["--appendonly", "yes", "--appendfsync", "always"]
-        if self._tls is None:
+        if self.tls is None:
             arguments += ["--port", str(self.port)]
         else:
-            certificate, key = self._tls
+            certificate, key = self.tls
             arguments += ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"]
             arguments += ["--tls-cert-file", str(certificate), "--tls-key-file", str(key)]
         return [*arguments, *self._more]
@@ -114,14 +115,16 @@ class Sentinel:
 
     Args:
         folder: Where its files are.
-        watched: The server.
+        watched: The server; by TLS if that is, with the same certificate.
+        password: What clients of the Sentinel itself have to show.
     """
 
-    def __init__(self, folder: Path, watched: RedisServer) -> None:
+    def __init__(self, folder: Path, watched: RedisServer, password: str = "") -> None:
         self._folder = folder
+        self._password = password
+        self._tls = watched.tls
         self.port = free_port()
         lines = [
-            f"port {self.port}",
             "bind 127.0.0.1",
             f"dir {folder}",
             f"sentinel monitor ours 127.0.0.1 {watched.port} 1",
@@ -129,6 +132,14 @@ class Sentinel:
             "sentinel down-after-milliseconds ours 1000",
             "sentinel failover-timeout ours 5000",
         ]
+        if password:
+            lines.append(f"requirepass {password}")
+        if watched.tls is None:
+            lines.append(f"port {self.port}")
+        else:
+            certificate, key = watched.tls
+            lines += ["port 0", f"tls-port {self.port}", "tls-auth-clients no", "tls-replication yes"]
+            lines += [f"tls-cert-file {certificate}", f"tls-key-file {key}", f"tls-ca-cert-file {certificate}"]
         (folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
 
     def __enter__(self) -> Sentinel:
@@ -144,7 +155,8 @@ class Sentinel:
 
     async def knows_two(self) -> bool:
         """Tell whether there is another server that could take the place of the first."""
-        async with Redis(port=self.port) as client:
+        options: dict[str, Any] = {} if self._tls is None else {"ssl": True, "ssl_ca_certs": str(self._tls[0])}
+        async with Redis(host="127.0.0.1", port=self.port, password=self._password or None, **options) as client:
             return bool(await client.execute_command("SENTINEL", "REPLICAS", "ours"))
 
 

@@ -68,14 +68,18 @@ def watched(folder: Path, tls: tuple[Path, Path] | None = None) -> Iterator[tupl
         first = stack.enter_context(redis_server(folders[0], "hunter2", *options, tls=tls))
         options += ["--replicaof", "127.0.0.1", str(first.port)]
         second = stack.enter_context(redis_server(folders[1], "hunter2", *options, tls=tls))
-        yield first, second, stack.enter_context(Sentinel(folders[2], first))
+        yield first, second, stack.enter_context(Sentinel(folders[2], first, "hunter3"))
 
 
-@pytest.mark.parametrize("scheme", ["redis+sentinel", "valkey+sentinel"])
+@pytest.mark.parametrize("scheme", ["redis+sentinel", "valkeys+sentinel"])
 async def test_47_sentinels_name_another_server(tmp_path: Path, scheme: str) -> None:
     """When the one that was used is gone, the servers go over to the one that has taken its place."""
-    with watched(tmp_path) as (master, _, sentinel):
-        url = f"{scheme}://:hunter2@127.0.0.1:1,127.0.0.1:{sentinel.port}/0/ours"  # nobody is at the first
+    tls = make_certificate(tmp_path) if scheme.startswith("valkeys") else None
+    with watched(tmp_path, tls) as (master, _, sentinel):
+        hosts = f"127.0.0.1:1,127.0.0.1:{sentinel.port}"  # nobody is at the first
+        url = f"{scheme}://:hunter2@{hosts}/0/ours?sentinel_password=hunter3"
+        if tls is not None:
+            url += f"&ssl_ca_certs={tls[0]}"
         async with two(url) as pair:
             await are_one(*pair)
             await eventually(sentinel.knows_two)
@@ -102,7 +106,8 @@ async def test_47_sentinels_name_another_server(tmp_path: Path, scheme: str) -> 
     [
         *("", "localhost:6379", "http://localhost", "redis://localhost:port", "redis://[::1", "redis://:hunter2/3@h:1"),
         *("redis+sentinel://h:1", "redis+sentinel://h:1/0", "redis+sentinel://h:1/x/ours", "redis+sentinel:///0/ours"),
-        "redis+sentinel://h:port/0/ours",
+        *("redis+sentinel://h:port/0/ours", "redis://h?colour=red", "redis+sentinel://h/0/ours?colour=red"),
+        *("redis+sentinel://h/0/ours?colour", "redis://h?ssl_ca_certs=/x", "rediss://h?socket_timeout=x"),
     ],
 )
 def test_what_is_no_address(url: str) -> None:

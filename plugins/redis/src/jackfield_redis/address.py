@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final, TypeAlias
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlencode, urlsplit
 
 from pydantic import AfterValidator, SecretStr
 from redis.asyncio import Redis
-from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
-_VALKEY: Final = {"valkey": "redis", "valkeys": "rediss", "valkey+sentinel": "redis+sentinel"}
+_VALKEY: Final = {
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "valkey+sentinel": "redis+sentinel",
+    "valkeys+sentinel": "rediss+sentinel",
+}
 """Schemes under which Valkey is the same as Redis."""
 _SENTINEL: Final = {"redis+sentinel": False, "rediss+sentinel": True}
-"""Schemes of Sentinels, and whether the server is behind TLS."""
+"""Schemes of Sentinels, and whether they and the server are behind TLS."""
 _SENTINEL_PORT: Final = 26379
+_OF_SENTINELS: Final = {"sentinel_username": "username", "sentinel_password": "password"}
+"""Options of an address that are for the Sentinels alone, and what redis-py calls them."""
 
 
 def check_url(url: SecretStr) -> SecretStr:
@@ -59,10 +66,10 @@ def open_redis(url: str, timeout: float) -> Redis:
     }
     if isinstance(found, str):
         return Redis.from_url(found, **options)
-    options |= {"db": found.database, "username": found.username, "password": found.password, "ssl": found.tls}
-    patience = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout", "retry")}
-    sentinel = Sentinel(found.hosts, sentinel_kwargs=patience)  # type: ignore[no-untyped-call]
-    client: Redis = sentinel.master_for(found.service, redis_class=_Named, **options)
+    of_sentinels = {**options, **found.options, **found.of_sentinels}
+    sentinel = Sentinel(found.hosts, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
+    of_server = {**options, **found.options, **found.of_server}
+    client: Redis = sentinel.master_for(found.service, redis_class=_Named, **of_server)
     return client
 
 
@@ -84,13 +91,35 @@ class _Sentinels:
         database, _, self.service = parts.path.strip("/").partition("/")
         if not self.service or not database.isdecimal():
             raise ValueError("it needs the number of the database and the name of the service")
-        self.database = int(database)
-        self.tls = _SENTINEL[parts.scheme]
         who, _, hosts = parts.netloc.rpartition("@")
         username, _, password = who.partition(":")
-        self.username = unquote(username) or None
-        self.password = unquote(password) or None
         self.hosts = [_host(host) for host in hosts.split(",")]
+        said = parse_qs(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        self.of_sentinels = {own: said.pop(name)[0] for name, own in _OF_SENTINELS.items() if name in said}
+        tls = _SENTINEL[parts.scheme]
+        self.options: dict[str, Any] = {"ssl": tls, **_options(urlencode(said, doseq=True), tls=tls)}
+        self.of_server = {
+            "db": int(database),
+            "username": unquote(username) or None,
+            "password": unquote(password) or None,
+        }
+
+
+def _options(query: str, *, tls: bool) -> dict[str, Any]:
+    """Return what an address says behind its question mark, as redis-py has it."""
+    url = f"{'rediss' if tls else 'redis'}:///?{query}"
+    _check(url)
+    found = dict(parse_url(url))
+    found.pop("connection_class", None)
+    return found
+
+
+def _check(url: str) -> None:
+    """Raise `ValueError` where redis-py could make no connection of an address."""
+    try:
+        ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
+    except TypeError:
+        raise ValueError("it has an option that there is not") from None
 
 
 def _host(text: str) -> tuple[str, int]:
@@ -111,5 +140,5 @@ def _parse(url: str) -> str | _Sentinels:
     parts = urlsplit(url)
     if parts.scheme in _SENTINEL:
         return _Sentinels(parts)
-    ConnectionPool.from_url(url)
+    _check(url)
     return url
