@@ -197,9 +197,7 @@ class Hub:
                 " (plugins.channels.max_data).",
             )
         rule = self.rules.of(name)
-        position = await self._store(rule).append(name, data, Keep(rule.history, rule.ttl), id)
-        await asyncio.sleep(0)  # who publishes without a pause would leave the event loop no time to write
-        return position
+        return await self._store(rule).append(name, data, Keep(rule.history, rule.ttl), id)
 
     async def history(self, name: str, since: Position | None, limit: int, *, reverse: bool) -> Page:
         """Return publications of a channel: those after a position, or with `reverse` those before it, newest first.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from jackfield import Call, CallError, Code
@@ -11,6 +12,8 @@ from jackfield_channels.settings import Rule, Who
 
 Action: TypeAlias = Literal["subscribe", "publish"]
 
+_REMEMBERED: Final = 10_000
+"""Channels whose rule is not looked for again."""
 _NO_RULE: Final = Rule(match="*")
 
 
@@ -23,6 +26,7 @@ class Rules:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = (*rules, _NO_RULE)
+        self._first = lru_cache(_REMEMBERED)(self._find)
 
     @property
     def keep_history(self) -> bool:
@@ -31,6 +35,9 @@ class Rules:
 
     def of(self, channel: str) -> Rule:
         """Return the rule for a channel."""
+        return self._first(channel)
+
+    def _find(self, channel: str) -> Rule:
         return next(rule for rule in self._rules if covers(rule.match, channel))
 
     async def check(self, call: Call, action: Action, channel: str) -> None:

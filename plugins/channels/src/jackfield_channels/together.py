@@ -57,11 +57,10 @@ class Together:
             CallError: It is refused, or what stores it has failed.
         """
         result: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
-        result.add_done_callback(_seen)
         self._waiting.append(_Waiting(order, result))
         if self._writing is None:
             self._writing = asyncio.create_task(self._run(), name="channels-write")
-        return await asyncio.shield(result)
+        return await result
 
     async def done(self) -> None:
         """Return when nothing waits to be stored."""
@@ -71,14 +70,15 @@ class Together:
     async def _run(self) -> None:
         while self._waiting:
             together = self._taken()
+            outcomes: Sequence[Outcome | Exception]
             try:
                 outcomes = await self._write([one.order for one in together])
             except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
-                outcomes = []
-                for one in together:
-                    one.result.set_exception(error)
-            for one, outcome in zip(together, outcomes, strict=bool(outcomes)):
-                if isinstance(outcome, CallError):
+                outcomes = [error] * len(together)
+            for one, outcome in zip(together, outcomes, strict=True):
+                if one.result.done():  # nobody waits for it any more
+                    continue
+                if isinstance(outcome, Exception):
                     one.result.set_exception(outcome)
                 else:
                     one.result.set_result(outcome)
@@ -93,8 +93,3 @@ class Together:
             count += 1
         together, self._waiting = self._waiting[:count], self._waiting[count:]
         return together
-
-
-def _seen(result: asyncio.Future[Position]) -> None:
-    """Look at the outcome, of which asyncio would complain where nobody waits any more."""
-    result.exception()
