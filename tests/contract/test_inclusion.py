@@ -30,21 +30,21 @@ def _holds(data: st.DataObject, sub: Schema, sup: Schema, role: Role) -> None:
             assert _fits(value, sup)
 
 
-@always(few=120, many=5_000, data=st.data())
+@always(few=120, many=1_500, data=st.data())
 def test_what_callers_could_send_is_taken(data: st.DataObject) -> None:
     """Where no fault is found, the new schema takes every value of the old one."""
     old = data.draw(schemas(), label="old")
     _holds(data, old, data.draw(changed(old), label="new"), "input")
 
 
-@always(few=120, many=5_000, data=st.data())
+@always(few=120, many=1_500, data=st.data())
 def test_what_callers_get_is_what_they_were_told_of(data: st.DataObject) -> None:
     """Where no fault is found, every value of the new schema is one of the old."""
     old = data.draw(schemas(), label="old")
     _holds(data, data.draw(changed(old), label="new"), old, "output")
 
 
-@always(few=80, many=2_000, schema=schemas())
+@always(few=80, many=600, schema=schemas())
 def test_a_schema_takes_what_it_takes(schema: Schema) -> None:
     """Whatever it is made of, and also where it is written down anew."""
     again = {**schema, "$defs": {**schema["$defs"], "Unused": {}}}

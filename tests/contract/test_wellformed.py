@@ -75,7 +75,7 @@ _WILD: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@always(few=150, many=5_000, one=_WILD | schemas(), other=schemas())
+@always(few=150, many=1_500, one=_WILD | schemas(), other=schemas())
 def test_whatever_a_document_holds_is_refused_or_worked_with(one: Any, other: Schema) -> None:
     """Nothing in a schema stops the comparison or the other formats with an error of their own."""
     try:

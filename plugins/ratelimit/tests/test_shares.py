@@ -58,7 +58,7 @@ steps = st.one_of(
 
 @always(
     few=300,
-    many=5_000,
+    many=2_000,
     members=st.integers(1, 3),
     burst=st.integers(1, 8),
     ahead=st.sampled_from([0.01, 0.25, 0.5, 1.0]),
