@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import socket
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jackfield import CallError, Position
-from jackfield.client import ConnectError, ConnectionLost, connect
+from jackfield import CallError
+from jackfield.client import connect
 from plugins.channels.tests.calls import history, publish, subscribe
-from plugins.channels.tests.following import Follower, kept, position_of
+from plugins.channels.tests.crowd import Crowd, at_work, free_port
 from tests.support.client import connected
-from tests.support.judge import Seen, Session, judge
+from tests.support.judge import judge
 from tests.support.server import serving
 from tests.support.waiting import until
 
@@ -38,88 +37,13 @@ publish = true
 """
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on just now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-class Crowd:
-    """Publishers, and followers who come back, of one channel.
-
-    Args:
-        url: The server's.
-        channel: The channel.
-        again: Whether publishers try until they are told that it is done. A server that has forgotten the ids of a
-            killed one would publish twice.
-    """
-
-    def __init__(self, url: str, channel: str, *, again: bool) -> None:
-        self.sent: set[object] = set()
-        self.acknowledged: list[Seen] = []
-        self.followers: list[Follower] = []
-        self.stop = False
-        self._url = url
-        self._channel = channel
-        self._again = again
-
-    async def publish(self, number: int) -> None:
-        """Publish one value after the other, over any number of connections."""
-        value, left = 0, False
-        while not self.stop or left:
-            with suppress(ConnectionLost, ConnectError):
-                async with connect(self._url, reconnect=False) as client:
-                    while not self.stop or left:
-                        if not left:
-                            value += 1
-                        name = f"{number}-{value}"
-                        self.sent.add(name)
-                        left = self._again
-                        at = await publish(client, self._channel, name, id=name)
-                        self.acknowledged.append(Seen(position_of(at), name))
-                        left = False
-
-    async def more(self, count: int) -> None:
-        """Return when so much more was acknowledged."""
-        wanted = len(self.acknowledged) + count
-        await until(lambda: len(self.acknowledged) >= wanted)
-
-    async def there(self, turn: int) -> None:
-        """Return when each follower is subscribed, at the server of this turn."""
-        await until(lambda: all(len(own) > turn and own[-1].position is not None for own in self.sessions))
-
-    async def arrive(self, position: Position) -> None:
-        """Return when all followers are there."""
-        await until(lambda: all(one.position == position for one in self.followers))
-
-    @property
-    def sessions(self) -> list[list[Session]]:
-        """Those of each follower."""
-        return [follower.sessions for follower in self.followers]
-
-    async def follow(self) -> None:
-        """Follow the channel, over any number of connections."""
-        follower = Follower(self._channel)
-        self.followers.append(follower)
-        while True:
-            with suppress(ConnectionLost, ConnectError):
-                async with connect(self._url, reconnect=False, on=follower.begin()) as client:
-                    await follower.subscribe(client)
-                    await until(lambda: not client.connected, limit=3600)
-            if follower.sessions[-1].position is None:
-                follower.sessions.pop()
-
-
 async def killed_at_random(folder: Path, rounds: int) -> None:
     """Kill a server again and again while it is used, and judge what became of its two channels."""
     random.seed(rounds)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    lasting, passing = crowds = Crowd(url, "kept.a", again=True), Crowd(url, "open.a", again=False)
-    async with asyncio.TaskGroup() as group:
-        writers = [group.create_task(crowd.publish(number)) for crowd in crowds for number in range(4)]
-        followers = [group.create_task(crowd.follow()) for crowd in crowds for _ in range(3)]
+    lasting, passing = crowds = Crowd([url], "kept.a", again=True), Crowd([url], "open.a", again=False)
+    async with at_work(*crowds):
         for turn in range(rounds + 1):
             with serving(folder, "--port", str(port), config=CONFIG) as server:
                 for crowd in crowds:
@@ -128,15 +52,9 @@ async def killed_at_random(folder: Path, rounds: int) -> None:
                 if turn < rounds:
                     server.stop(signal.SIGKILL)
                     continue
-                for crowd in crowds:
-                    crowd.stop = True
-                await asyncio.wait(writers)
-                async with connect(server.url) as client:
-                    found = await kept(client, "kept.a")
-                await lasting.arrive(Position(found.top, found.epoch))
-                for follower in followers:
-                    follower.cancel()
-    assert judge(lasting.sent, lasting.acknowledged, lasting.sessions, found, complete=True) == []
+                found = await lasting.settled()
+                await passing.settled()
+    assert lasting.judged(found) == []
     assert judge(passing.sent, passing.acknowledged, passing.sessions) == []
     # Nothing is lost where there is history, so all recover; without it all begin anew, in another epoch.
     for crowd, recovered in ((lasting, True), (passing, False)):
