@@ -129,6 +129,8 @@ def _of_session(session: Session, kept: Kept | None) -> list[str]:
         faults.append(f"recovered from {since} at {position}")
     if session.recovered is None and since is not None:
         faults.append(f"nothing was said of what was missed since {since}")
+    if session.recovered is False and since == position:
+        faults.append(f"not recovered from {since}, though nothing came after it")
     if session.recovered is False and since is not None and kept is not None:
         reached = kept.floor <= since.offset <= position.offset
         if reached and since.epoch == kept.epoch == position.epoch:

@@ -27,7 +27,7 @@ def free_port() -> int:
 
 
 class Crowd:
-    """Publishers and followers of one channel, each of whom comes back to any of the servers.
+    """Publishers and followers of one channel, on all servers at first; each comes back to any of them.
 
     Args:
         urls: The servers'.
@@ -65,7 +65,7 @@ class Crowd:
     def begin(self, group: asyncio.TaskGroup, writers: int, followers: int) -> None:
         """Let so many publish and follow."""
         self._writing = [group.create_task(self._publish(number)) for number in range(writers)]
-        self._following = [group.create_task(self._follow()) for _ in range(followers)]
+        self._following = [group.create_task(self._follow(number)) for number in range(followers)]
 
     def move(self) -> None:
         """Let all followers leave, and come back."""
@@ -101,9 +101,10 @@ class Crowd:
     async def _publish(self, number: int) -> None:
         """Publish one value after the other, over any number of connections."""
         value, left = 0, False
+        url = self._urls[number % len(self._urls)]
         while not self._stop or left:
             try:
-                async with connect(random.choice(self._urls), reconnect=False) as client:
+                async with connect(url, reconnect=False) as client:
                     while not self._stop or left:
                         if not left:
                             value += 1
@@ -119,15 +120,17 @@ class Crowd:
                     raise
                 self.refused.append(error)
                 await asyncio.sleep(_REST)
+            url = random.choice(self._urls)
 
-    async def _follow(self) -> None:
+    async def _follow(self, number: int) -> None:
         """Follow the channel, over any number of connections."""
         follower = Follower(self._channel)
+        url = self._urls[number % len(self._urls)]
         self.followers.append(follower)
         while True:
             moves = self._moves
             try:
-                async with connect(random.choice(self._urls), reconnect=False, on=follower.begin()) as client:
+                async with connect(url, reconnect=False, on=follower.begin()) as client:
                     await follower.subscribe(client)
                     await until(lambda: not client.connected or self._moves != moves, limit=3600)  # noqa: B023
             except CallError as error:
@@ -137,6 +140,7 @@ class Crowd:
             last = follower.sessions[-1]
             if last.position is None and not last.heard:
                 follower.sessions.pop()
+            url = random.choice(self._urls)
 
 
 @asynccontextmanager

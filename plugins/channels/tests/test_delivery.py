@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jackfield import Call, CallError, Kernel, Position, Proceed, hookimpl
-from jackfield.client import ConnectionLost
-from jackfield.testing import Client, RunningKernel, serve
+from jackfield import Call, CallError, Position, Proceed, hookimpl
+from jackfield.testing import Client, serve
 from plugins.channels.tests.calls import publish, subscribe
-from plugins.channels.tests.following import Follower, kept
-from tests.support.judge import Missed, Seen, judge
+from plugins.channels.tests.cutting import Insider, arrived, cut_at_random
+from plugins.channels.tests.following import Follower
+from tests.support.judge import Seen, judge
 from tests.support.waiting import until
 from tests.support.wire import wire
-
-
-class Insider:
-    """Has the kernel, as any plugin can, and publishes with it."""
-
-    kernel: Kernel
-
-    @hookimpl
-    async def jackfield_startup(self, kernel: Kernel) -> None:
-        self.kernel = kernel
 
 
 class Slowly:
@@ -341,59 +330,13 @@ async def test_a_large_recovery_waits_for_the_client(jackfield_settings):
 # ------------------------------------------------------------------- cut at random
 
 
-async def arrived(follower: Follower, position: Position) -> None:
-    """Return when a follower has everything."""
-    await until(lambda: follower.position == position)
-
-
-async def cut_at_random(kernel: RunningKernel, insider: Insider, rounds: int, channel: str) -> list[str]:
-    """Cut a follower off again and again, while somebody publishes; return what was promised and not kept."""
-    random.seed(rounds)
-    follower = Follower(channel)
-    sent: list[int] = []
-    acknowledged: list[Seen] = []
-    stop = False
-
-    async def write() -> None:
-        while not stop:
-            sent.append(len(sent))
-            acknowledged.append(Seen(await insider.kernel.publish(channel, sent[-1]), sent[-1]))
-            for _ in range(random.choice([0, 0, 3, 30])):
-                await asyncio.sleep(0)
-
-    writing = asyncio.create_task(write())
-    for number in range(rounds):
-        client = await kernel.connect(on=follower.begin())
-        session = follower.sessions[-1]
-        subscribing = asyncio.create_task(follower.subscribe(client))
-        if random.random() < 0.2:  # before the reply, or in the middle of it
-            for _ in range(random.randrange(10)):
-                await asyncio.sleep(0)
-        else:
-            await subscribing
-            wanted = random.choice([0, 1, 5, 20])
-            await until(lambda session=session, wanted=wanted: len(session.heard) >= wanted)  # type: ignore[misc]
-        if number < rounds - 1:
-            await client.vanish()
-        with suppress(ConnectionLost):
-            await subscribing
-    stop = True
-    await writing
-    found = await kept(client, channel)
-    await arrived(follower, Position(found.top, found.epoch))
-    told = judge(sent, acknowledged, [follower.sessions], found, complete=True)
-    assert any(one.recovered for one in follower.sessions)
-    assert not any(isinstance(one, Missed) for session in follower.sessions for one in session.heard)
-    return told
-
-
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 async def test_44_cut_at_random_points_all_comes_or_it_is_said(jackfield_settings, store):
     """Every session goes on exactly where the last one ended, or says that it does not."""
     insider = Insider()
     settings = {**jackfield_settings, "store": store}
     async with serve("channels", settings=settings, neighbours={"insider": insider}) as kernel:
-        assert await cut_at_random(kernel, insider, 40, "kept.a") == []
+        assert await cut_at_random([kernel], [insider], 40, "kept.a") == []
 
 
 @pytest.mark.full
@@ -404,7 +347,7 @@ async def test_44_cut_at_a_thousand_random_points(jackfield_settings, network):
     async with serve(
         "channels", settings=jackfield_settings, neighbours={"insider": insider}, network=network
     ) as kernel:
-        assert await cut_at_random(kernel, insider, 1000, "kept.a") == []
+        assert await cut_at_random([kernel], [insider], 1000, "kept.a") == []
 
 
 async def test_49_without_history_nothing_comes_twice_or_late(jackfield_settings):

@@ -45,6 +45,7 @@ def test_what_was_promised_was_kept() -> None:
         ([Session(at(5), at(4), True, [])], "recovered from"),
         ([Session(at(2), at(4), None, [])], "nothing was said"),
         ([Session(at(3), at(4), False, [])], "not recovered from"),
+        ([Session(at(1), at(1), False, [])], "though nothing came after it"),
         ([Session(None, None, None, seen(1))], "not subscribed"),
         ([*GOOD[:1], Session(at(1), at(4), True, seen(2, 3))], "asked since"),
         ([Session(None, at(0), None, [Seen(at(1), "else")])], "was never published"),
