@@ -229,10 +229,13 @@ async def test_47_what_a_frozen_redis_was_asked_is_done_once(cluster: Cluster, c
             lasting.sent.add("frozen")
             async with asyncio.timeout(DEADLINE + LATE):
                 told = await asyncio.gather(
-                    *(publish(client, name, "frozen", id="frozen") for client in clients), return_exceptions=True
+                    *(publish(client, name, "frozen", id="frozen") for client in clients),
+                    *(subscribe(client, name) for client in clients),
+                    *(presence(client, name) for client in clients),
+                    return_exceptions=True,
                 )
             refused = [one for one in told if isinstance(one, CallError)]
-            assert [one.code for one in refused] == ["unavailable"] * 2
+            assert [one.code for one in refused] == ["unavailable"] * 6
             await cluster.without_redis()
             await until(
                 lambda: all(one.answered >= count for one, count in zip(others, wanted, strict=True)), limit=300

@@ -90,6 +90,7 @@ class RedisStore:
         """Return how far a channel is."""
         number = next(self._numbers)
         found: asyncio.Future[State] = asyncio.get_running_loop().create_future()
+        found.add_done_callback(_seen)
         self._looking[number] = found
         try:
             await self._run(LOOK, *self._look({channel: None}, number))
@@ -213,6 +214,12 @@ class RedisStore:
     @property
     def _remember(self) -> int:
         return int(self._bounds.remember * 1000)
+
+
+def _seen(found: asyncio.Future[State]) -> None:
+    """Look at the outcome, of which asyncio would complain where the question had not even been asked."""
+    if not found.cancelled():
+        found.exception()
 
 
 def _unavailable(away: Away) -> CallError:
