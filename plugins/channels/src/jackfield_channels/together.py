@@ -60,7 +60,10 @@ class Together:
         self._waiting.append(_Waiting(order, result))
         if self._writing is None:
             self._writing = asyncio.create_task(self._run(), name="channels-write")
-        return await result
+        try:
+            return await result
+        finally:
+            del result  # which has the error, which has this frame: what was refused would stay until it is looked for
 
     async def done(self) -> None:
         """Return when nothing waits to be stored."""
@@ -70,11 +73,7 @@ class Together:
     async def _run(self) -> None:
         while self._waiting:
             together = self._taken()
-            outcomes: Sequence[Outcome | Exception]
-            try:
-                outcomes = await self._write([one.order for one in together])
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
-                outcomes = [error] * len(together)
+            outcomes = await self._written([one.order for one in together])
             for one, outcome in zip(together, outcomes, strict=True):
                 if one.result.done():  # nobody waits for it any more
                     continue
@@ -83,6 +82,12 @@ class Together:
                 else:
                     one.result.set_result(outcome)
         self._writing = None
+
+    async def _written(self, orders: Sequence[Order]) -> Sequence[Outcome | Exception]:
+        try:
+            return await self._write(orders)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            return [error] * len(orders)
 
     def _taken(self) -> list[_Waiting]:
         size = count = 0
