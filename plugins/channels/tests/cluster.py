@@ -14,9 +14,8 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from jackfield.client import connect
-from plugins.channels.tests.crowd import free_port
 from tests.support.proxy import Proxy, proxied
-from tests.support.redis import RedisServer, redis_server
+from tests.support.redis import RedisServer, free_port, redis_server
 from tests.support.server import Server, serving
 from tests.support.waiting import eventually
 

@@ -14,9 +14,10 @@ import pytest
 from jackfield import CallError
 from jackfield.client import connect
 from plugins.channels.tests.calls import history, publish, subscribe
-from plugins.channels.tests.crowd import Crowd, at_work, free_port
+from plugins.channels.tests.crowd import Crowd, at_work
 from tests.support.client import connected
 from tests.support.judge import judge
+from tests.support.redis import free_port
 from tests.support.server import serving
 from tests.support.waiting import until
 
