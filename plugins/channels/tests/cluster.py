@@ -100,13 +100,15 @@ class Cluster:
 
     Args:
         redis: What they have in common.
+        folder: Where it keeps what it has.
         hosts: They.
     """
 
     def __init__(self, redis: RedisServer, folder: Path, hosts: list[Host]) -> None:
         self.redis = redis
         self.hosts = hosts
-        self._folder = folder
+        self._kept = folder / "appendonlydir"
+        self._copy = folder / "copy"
 
     @property
     def urls(self) -> list[str]:
@@ -125,7 +127,16 @@ class Cluster:
 
     def forget(self) -> None:
         """Take away what a killed Redis has kept."""
-        shutil.rmtree(self._folder / "appendonlydir")
+        shutil.rmtree(self._kept)
+
+    def copy(self) -> None:
+        """Copy what Redis has kept."""
+        shutil.copytree(self._kept, self._copy)
+
+    def go_back(self) -> None:
+        """Give a killed Redis the copy instead of what it has kept."""
+        self.forget()
+        self._copy.rename(self._kept)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
@@ -139,11 +139,21 @@ async def test_clients_of_a_killed_server_go_on_at_the_other(cluster: Cluster) -
 # ------------------------------------------------------------------- 46: Redis is killed
 
 
-async def redis_is_away(cluster: Cluster, name: str, calls: int, *, keep: bool) -> list[tuple[Crowd, Kept]]:
+What = Literal["all", "an older copy", "nothing"]
+
+
+async def redis_is_away(cluster: Cluster, name: str, calls: int, keeps: What) -> list[tuple[Crowd, Kept]]:
     """Kill Redis while all is in use, for so many calls of somebody else; return what became of two channels."""
-    lasting, passing = crowds = crowds_of(cluster, name, again=keep)
-    async with bystanders(cluster.urls) as others, at_work(*crowds):
+    lasting, passing = crowds = crowds_of(cluster, name, again=keeps == "all")
+    async with bystanders(cluster.urls) as others, at_work(*crowds), AsyncExitStack() as stack:
+        interrupted: list[Any] = []
+        for url in cluster.urls:
+            client = await stack.enter_async_context(connect(url, on={"missed": interrupted.append}))
+            await subscribe(client, "kept.*")
         await all_publish(*crowds)
+        if keeps == "an older copy":
+            cluster.copy()
+            await all_publish(*crowds)
         cluster.redis.kill()
         await cluster.without_redis()
         for url in cluster.urls:
@@ -155,12 +165,16 @@ async def redis_is_away(cluster: Cluster, name: str, calls: int, *, keep: bool) 
                     assert error.value.retry_after == 1000
         wanted = [one.answered + calls for one in others]
         await until(lambda: all(one.answered >= count for one, count in zip(others, wanted, strict=True)), limit=300)
-        if not keep:
+        if keeps == "an older copy":
+            cluster.go_back()
+        elif keeps == "nothing":
             cluster.forget()
         cluster.redis.start()
         await cluster.ready()
         await all_publish(*crowds)
         found = [await lasting.settled(), await passing.settled()]
+        await until(lambda: len(interrupted) >= 2)
+    assert all(one == {"channel": "kept.*", "epoch": None, "offset": None, "missed": None} for one in interrupted)
     assert stayed(*crowds)
     return list(zip(crowds, found, strict=True))
 
@@ -172,16 +186,17 @@ CALLS = [100, pytest.param(2500, marks=[pytest.mark.full, pytest.mark.timeout(30
 @pytest.mark.parametrize("calls", CALLS)
 async def test_46_a_killed_redis_loses_nothing_that_it_has_kept(cluster: Cluster, calls: int) -> None:
     """Everybody is there again by itself, and gets what was acknowledged; nothing else has noticed anything."""
-    (lasting, kept), (passing, passed) = await redis_is_away(cluster, f"killed{calls}", calls, keep=True)
+    (lasting, kept), (passing, passed) = await redis_is_away(cluster, f"killed{calls}", calls, "all")
     assert lasting.judged(kept) == passing.judged(passed) == []
     assert missed(lasting) == []
     assert lasting.refused != []
 
 
 @pytest.mark.parametrize("calls", CALLS)
-async def test_46_a_killed_redis_that_has_kept_nothing_is_told(cluster: Cluster, calls: int) -> None:
-    """By another epoch, to each subscriber once, however many were missed."""
-    for crowd, found in await redis_is_away(cluster, f"lost{calls}", calls, keep=False):
+@pytest.mark.parametrize("keeps", ["an older copy", "nothing"])
+async def test_46_a_killed_redis_that_has_lost_something_is_told(cluster: Cluster, keeps: What, calls: int) -> None:
+    """By another epoch, to each subscriber once; what is new is not taken for what was lost."""
+    for crowd, found in await redis_is_away(cluster, f"{keeps.split()[-1]}{calls}", calls, keeps):
         new = [one for one in crowd.acknowledged if one.position.epoch == found.epoch]
         assert judge(crowd.sent, new, crowd.sessions, found, complete=True) == []
         assert judge(crowd.sent, crowd.acknowledged, crowd.sessions) == []
