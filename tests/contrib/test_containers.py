@@ -185,7 +185,7 @@ def run(command: list[str], folder: Path) -> None:
 def build_image(folder: Path, target: Path) -> None:
     """Do what README.md says, and then the Dockerfile's first stage, with another folder for /opt/jackfield."""
     wheels, root = folder / "wheels", CONTRIB.parent
-    for package in ("kernel", "plugins/metrics", "plugins/ratelimit", "plugins/system"):
+    for package in ("kernel", "plugins/metrics", "plugins/ratelimit", "plugins/redis", "plugins/system"):
         run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels)], root / package)
     uv = str(root / ".tools/bin/uv") if (root / ".tools/bin/uv").exists() else "uv"
     lock = ["pip", "compile", "--quiet", "--generate-hashes", "--no-emit-index-url", "--find-links", "wheels"]
@@ -200,6 +200,7 @@ def build_image(folder: Path, target: Path) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(300)
 async def test_the_image_installs_what_is_locked(tmp_path: Path) -> None:
     """The Dockerfile's own command installs the lock, with hashes and from wheels only, and what it installs serves."""
     (tmp_path / "build").mkdir()

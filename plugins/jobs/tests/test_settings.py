@@ -43,7 +43,7 @@ def test_an_empty_address_is_none():
     assert JobsSettings.model_validate({"queue": ""}).queue is None
 
 
-@pytest.mark.parametrize("name", ["redis", "saq"])
+@pytest.mark.parametrize("name", ["jackfield_redis", "saq"])
 def test_a_missing_package_is_named(monkeypatch, name):
     """With the command that installs it; whoever has no Redis needs none."""
     monkeypatch.setitem(sys.modules, name, None)

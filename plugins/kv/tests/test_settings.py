@@ -27,7 +27,7 @@ def test_an_empty_address_is_none():
 
 def test_a_missing_package_is_named(monkeypatch):
     """With the command that installs it; whoever has no Redis needs none."""
-    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.setitem(sys.modules, "jackfield_redis", None)
     with pytest.raises(ValidationError, match=r'pip install "jackfield-kv\[redis\]"'):
         KvSettings.model_validate({"redis_url": "redis://localhost"})
     assert KvSettings.model_validate({}).redis_url is None

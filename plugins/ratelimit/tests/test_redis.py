@@ -199,7 +199,7 @@ def test_addresses_are_looked_at(url):
 
 def test_a_missing_package_is_named(monkeypatch):
     """With the command that installs it."""
-    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.setitem(sys.modules, "jackfield_redis", None)
     with pytest.raises(ValidationError, match=r'pip install "jackfield-ratelimit\[redis\]"'):
         RatelimitSettings.model_validate({"redis_url": "redis://localhost"})
     assert RatelimitSettings.model_validate({}).redis_url is None

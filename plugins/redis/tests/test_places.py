@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -133,6 +134,17 @@ def test_what_is_one(url: str, host: str, port: int) -> None:
     """With what is left out as Redis has it."""
     found = open_redis(_urls.validate_python(url).get_secret_value(), 1.0).connection_pool.connection_kwargs
     assert (found["host"], found.get("port", 6379)) == (host, port)
+
+
+async def test_connections_may_be_bounded(tmp_path: Path) -> None:
+    """Who needs one more waits, also where Sentinels say where they go to."""
+    with watched(tmp_path) as (master, _, sentinel):
+        sentinels = f"redis+sentinel://:hunter2@127.0.0.1:{sentinel.port}/0/ours?sentinel_password=hunter3"
+        for url in (master.url, sentinels):
+            client = open_redis(url, 20.0, 2)
+            async with client:
+                ids = await asyncio.gather(*(client.execute_command("CLIENT", "ID") for _ in range(20)))
+                assert len(set(ids)) <= 2
 
 
 RIGHTS = re.search(r"^ACL SETUSER (.*)$", (Path(__file__).parents[3] / "docs/redis.md").read_text(), re.MULTILINE)

@@ -7,9 +7,6 @@ import contextlib
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
@@ -19,6 +16,7 @@ from jackfield_idempotency.keys import Ticket
 from jackfield_idempotency.reach import Reach
 from jackfield_idempotency.records import Outcome, Record, State
 from jackfield_idempotency.settings import IdempotencySettings
+from jackfield_redis import open_redis
 
 _TIMEOUT: Final = 2.0
 """Seconds that Redis has for an answer, and for a connection."""
@@ -89,16 +87,7 @@ class RedisStore:
 
     def __init__(self, url: str, settings: IdempotencySettings) -> None:
         # Nothing is tried twice by itself: what was begun once would be found as another's.
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=_TIMEOUT,
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._pool = pool
-        self._redis = Redis.from_pool(pool)
+        self._redis = open_redis(url, _TIMEOUT, _CONNECTIONS)
         self._settings = settings
         self._prefix = "{" + settings.redis_prefix + "}"  # in braces, so that a cluster has all of them in one place
         self._times = round(settings.window * 1000), round(settings.lease * 1000)
@@ -161,5 +150,5 @@ class RedisStore:
         except Away:
             # Connections that lie idle are as dead as this one, and would fail one call each when Redis is back.
             with contextlib.suppress(RedisError, OSError):
-                await self._pool.disconnect(inuse_connections=False)
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
             raise

@@ -7,9 +7,6 @@ import contextlib
 from collections.abc import Collection, Coroutine
 from typing import Any, Final, TypeVar
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from jackfield_jobs.faults import Away
@@ -18,6 +15,7 @@ from jackfield_jobs.reach import Reach
 from jackfield_jobs.records import Records
 from jackfield_jobs.settings import JobsSettings
 from jackfield_jobs.store import Ending, Tell, Wanted
+from jackfield_redis import open_redis
 
 T = TypeVar("T")
 
@@ -38,15 +36,7 @@ class SaqStore:
 
     def __init__(self, url: str, settings: JobsSettings) -> None:
         # Nothing is tried twice by itself: what was done once would be done again.
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=_TIMEOUT,
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._redis = Redis.from_pool(self._pool)
+        self._redis = open_redis(url, _TIMEOUT, _CONNECTIONS)
         self._records = Records(self._redis, settings)
         self._tell: Tell = lambda _: None
         self._reach = Reach("Redis", RedisError, OSError, TimeoutError)
@@ -136,7 +126,7 @@ class SaqStore:
         except Away:
             # Connections that lie idle are as dead as this one, and would fail one call each when Redis is back.
             with contextlib.suppress(RedisError, OSError):
-                await self._pool.disconnect(inuse_connections=False)
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
             raise
 
     def _done(self, task: asyncio.Task[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,12 +58,8 @@ class JobsSettings(BaseModel):
     def _usable(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value():
             return None
-        missing = [name for name in ("redis", "saq") if find_spec(name) is None]
+        missing = [name for name in ("jackfield_redis", "saq") if find_spec(name) is None]
         if missing:
             raise ValueError(f'{" and ".join(missing)} must be installed: pip install "jackfield-jobs[redis]"')
-        try:
-            import_module("redis.asyncio").ConnectionPool.from_url(value.get_secret_value())
-        except ValueError:
-            # Without its text, which may have a part of the password.
-            raise ValueError("it is no address of Redis, such as redis://:password@host:6379/0") from None
-        return value
+        check: Callable[[SecretStr], SecretStr] = import_module("jackfield_redis").check_url
+        return check(value)

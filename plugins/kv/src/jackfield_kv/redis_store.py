@@ -7,9 +7,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
@@ -29,6 +26,7 @@ from jackfield_kv.store import (
     not_found,
     out_of_reach,
 )
+from jackfield_redis import open_redis
 
 T = TypeVar("T")
 
@@ -51,15 +49,7 @@ class RedisStore:
 
     def __init__(self, url: str, prefix: str, bounds: Bounds) -> None:
         # Nothing is tried twice by itself: what was done once would be done again.
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=_TIMEOUT,
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._redis = Redis.from_pool(self._pool)
+        self._redis = open_redis(url, _TIMEOUT, _CONNECTIONS)
         # In braces, so that a cluster has all of them in one place.
         self._keys = [f"{{{prefix}}}:{name}" for name in scripts.NAMES]
         self._log = self._keys[-1]
@@ -181,7 +171,7 @@ class RedisStore:
         except Away:
             # Connections that lie idle are as dead as this one, and would fail one call each when Redis is back.
             with contextlib.suppress(RedisError, OSError):
-                await self._pool.disconnect(inuse_connections=False)
+                await self._redis.connection_pool.disconnect(inuse_connections=False)
             raise
 
     def _ended(self, task: asyncio.Task[Any]) -> None:

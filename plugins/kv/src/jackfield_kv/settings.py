@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,11 +41,7 @@ class KvSettings(BaseModel):
     def _usable(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None or not value.get_secret_value():
             return None
-        if find_spec("redis") is None:
-            raise ValueError('the package redis is missing: pip install "jackfield-kv[redis]"')
-        try:
-            import_module("redis.asyncio").ConnectionPool.from_url(value.get_secret_value())
-        except ValueError:
-            # Without its text, which may have a part of the password.
-            raise ValueError("it is no address of Redis, such as redis://:password@host:6379/0") from None
-        return value
+        if find_spec("jackfield_redis") is None:
+            raise ValueError('the package jackfield-redis is missing: pip install "jackfield-kv[redis]"')
+        check: Callable[[SecretStr], SecretStr] = import_module("jackfield_redis").check_url
+        return check(value)

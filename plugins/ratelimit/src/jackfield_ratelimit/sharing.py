@@ -11,12 +11,9 @@ from hashlib import blake2b
 from time import monotonic
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 from jackfield_ratelimit.settings import Rule
 from jackfield_ratelimit.shares import Report, SharedBuckets
+from jackfield_redis import open_redis
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +64,7 @@ class Sharing:
     """
 
     def __init__(self, url: str, prefix: str) -> None:
-        self._redis = Redis.from_url(
-            url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=Retry(NoBackoff(), 0)
-        )
+        self._redis = open_redis(url, _TIMEOUT)
         self._script = self._redis.register_script(_SCRIPT)
         self._prefix = "{" + prefix + "}"  # in braces, so that a cluster has all of them in one place
         self._shares: list[tuple[str, SharedBuckets]] = []

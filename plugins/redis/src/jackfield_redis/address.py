@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlencode, urlsplit
 
 from pydantic import AfterValidator, SecretStr
 from redis.asyncio import Redis
-from redis.asyncio.connection import ConnectionPool, parse_url
+from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
@@ -47,12 +47,13 @@ RedisUrl: TypeAlias = Annotated[SecretStr, AfterValidator(check_url)]
 """An address of Redis in settings. It may have a password, so it is a secret."""
 
 
-def open_redis(url: str, timeout: float) -> Redis:
+def open_redis(url: str, timeout: float, connections: int | None = None) -> Redis:
     """Return a client that tries every command once, on connections that it opens when they are needed.
 
     Args:
         url: Where Redis is; see `RedisUrl`.
         timeout: Seconds that Redis has for an answer, and for a connection.
+        connections: How many there are at the most; who needs one more waits for `timeout`.
 
     Raises:
         ValueError: It is no such address.
@@ -64,13 +65,20 @@ def open_redis(url: str, timeout: float) -> Redis:
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,  # whatever redis-py's default is: replies look different with 3
     }
+    bounds = {} if connections is None else {"max_connections": connections, "timeout": timeout}
     if isinstance(found, str):
-        return Redis.from_url(found, **options)
+        pool = ConnectionPool if connections is None else BlockingConnectionPool
+        return Redis.from_pool(pool.from_url(found, **options, **bounds))
     of_sentinels = {**options, **found.options, **found.of_sentinels}
     sentinel = Sentinel(found.hosts, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
-    of_server = {**options, **found.options, **found.of_server}
-    client: Redis = sentinel.master_for(found.service, redis_class=_Named, **of_server)
+    of_server = {**options, **found.options, **found.of_server, **bounds}
+    kind = SentinelConnectionPool if connections is None else _BoundedPool
+    client: Redis = sentinel.master_for(found.service, redis_class=_Named, connection_pool_class=kind, **of_server)
     return client
+
+
+class _BoundedPool(SentinelConnectionPool, BlockingConnectionPool):
+    """A pool of connections to the server that Sentinels name, where who needs one more waits."""
 
 
 class _Named(Redis):
