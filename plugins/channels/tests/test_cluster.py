@@ -138,6 +138,7 @@ async def test_clients_of_a_killed_server_go_on_at_the_other(cluster: Cluster) -
     assert lasting.judged(kept) == passing.judged(passed) == []
     assert {one.recovered for own in lasting.sessions for one in own if one.since is not None} == {True}
     assert recovers_nothing(passing)
+    assert missed(lasting) == missed(passing) == []  # beyond that: those who are subscribed miss nothing
     # The epoch is Redis's, so a killed server is no reason for another one.
     assert {one.position.epoch for own in passing.sessions for one in own if one.position} == {passed.epoch}
 
