@@ -240,6 +240,40 @@ async def test_a_redis_that_refuses_is_told_of_once(make: Any, client: Redis, ca
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 
 
+async def test_a_redis_that_refuses_some_is_told_of_once_too(
+    make: Any, client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full one still reads, and that is no reason to take it for well."""
+    node = await make()
+    await node.put()
+    client.config_set("maxmemory", 1)
+    try:
+        for _ in range(3):
+            with pytest.raises(CallError):
+                await node.put()
+            assert await node.kept() == (0, [1])
+            assert "maxmemory" in str(node.store.trouble())
+        with pytest.raises(CallError):
+            await node.store.sweep()
+    finally:
+        client.config_set("maxmemory", 0)
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+
+
+async def test_a_redis_that_refused_is_tried_again_by_itself(make: Any, client: Redis) -> None:
+    """A server that is not ready gets no calls, which could find it out."""
+    node = await make()
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(CallError):
+            await node.put()
+    finally:
+        client.config_set("maxmemory", 0)
+    assert node.store.trouble() is not None
+    await node.store.sweep()
+    assert node.store.trouble() is None
+
+
 # ------------------------------------------------------------------- who else writes into Redis
 
 
@@ -382,6 +416,62 @@ async def test_47_members_of_a_server_that_has_gone_go_too(make: Any, client: Re
     await until(lambda: other.interruptions > 0 and other.store.trouble() is None)
     assert (await other.presence.members("a"))[0] == 2
     assert (await other.presence.members("b"))[0] == 0
+
+
+async def test_47_all_members_of_a_server_that_has_gone_go_at_once(make: Any, client: Redis) -> None:
+    """However many these are."""
+    one, other = await make(max_members=3000), await make(max_members=3000)
+    for number in range(2500):
+        one.presence.enter("a", Member(f"c{number}", None, None))
+    await one.presence.sweep()
+    await one.store.close()
+    age(client, 16)
+    await other.presence.sweep()
+    assert await other.presence.members("a") == (0, [])
+    assert client.smembers(f"{PREFIX}servers") == {other.store._link.id.encode()}
+
+
+async def test_47_members_of_a_server_that_was_held_up_come_back(make: Any, client: Redis) -> None:
+    """It says too late that it is there, as after a suspended machine, and has never lost its connection."""
+    one, other = await make(), await make()
+    ann, bob = Member("c1", "ann", 1), Member("c2", "bob", 2)
+    one.presence.enter("a", ann)
+    other.presence.enter("a", bob)
+    for node in (one, other):
+        await node.presence.sweep()
+    age(client, 16)
+    await other.presence.sweep()
+    assert await other.presence.members("a") == (1, [bob])
+    await one.presence.sweep()
+    assert (await other.presence.members("a"))[0] == 2
+    assert one.interruptions == 0
+
+
+async def test_members_that_redis_has_lost_come_back(make: Any, client: Redis) -> None:
+    """With all that it had."""
+    node = await make()
+    ann = Member("c1", "ann", 1)
+    node.presence.enter("a", ann)
+    await node.presence.sweep()
+    client.flushall()
+    await node.presence.sweep()
+    assert await node.presence.members("a") == (1, [ann])
+
+
+async def test_members_that_redis_has_refused_come_later(make: Any, client: Redis) -> None:
+    """When it has room for them; that it has none is not an error that nobody foresaw."""
+    node = await make()
+    ann = Member("c1", "ann", 1)
+    client.config_set("maxmemory", 1)
+    try:
+        node.presence.enter("a", ann)
+        with pytest.raises(CallError, match=r"^unavailable: "):
+            await node.presence.sweep()
+        assert await node.presence.members("a") == (0, [])
+    finally:
+        client.config_set("maxmemory", 0)
+    await node.presence.sweep()
+    assert await node.presence.members("a") == (1, [ann])
 
 
 async def test_what_was_over_while_redis_was_away_is_forgotten(make: Any, client: Redis, redis: RedisServer) -> None:

@@ -47,7 +47,7 @@ class RedisEngine:
         link = Link(url, settings.redis_prefix, [NEWS, COMINGS], self, "channels")
         self._seal = Seal([key.get_secret_value() for key in settings.redis_keys])
         self.store = RedisStore(link, self._seal, bounds, followed, moved)
-        self.presence = RedisPresence(link, self._seal, changed, settings.max_members)
+        self.presence = RedisPresence(link, self.store.run, self._seal, changed, settings.max_members)
         self._heard = {
             link.name(NEWS): self.store.heard,
             link.name(COMINGS): self.presence.heard,

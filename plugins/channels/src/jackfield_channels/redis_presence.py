@@ -1,15 +1,16 @@
 """Presence over several servers: Redis has the members of all of them.
 
 Each server says again and again that it is there. One that has not for a while has gone, and any other one takes its
-members away.
+members away. One that was only held up for as long finds out that its members were taken away, and brings them back.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 
 from redis.exceptions import ResponseError
 
@@ -17,7 +18,7 @@ from jackfield import CallError, Code
 from jackfield_channels.presence import Changed, Member
 from jackfield_channels.redis_scripts import BURY, ENTER, LEAVE
 from jackfield_channels.store import split
-from jackfield_redis import Away, Link, Reply, Script, Seal
+from jackfield_redis import Away, Link, Part, Reply, Script, Seal
 
 COMINGS: Final = "presence"
 """The topic of who comes and goes."""
@@ -26,19 +27,24 @@ _LIFE: Final = 15_000
 _PLACES: Final = 1000
 """Members of a server that has gone that are taken away at once."""
 
+Run: TypeAlias = Callable[[Script, Sequence[str], Sequence[Part]], Coroutine[object, object, Reply]]
+"""Returns what a script returns, or raises `CallError`."""
+
 
 class RedisPresence:
     """Knows who is there, on all servers.
 
     Args:
         link: The way to Redis. Its listener passes on here what it hears of.
+        run: What runs a script by that way.
         seal: What tells our members from others.
         changed: Called when somebody comes or goes, on whichever server.
         most: Members that are listed.
     """
 
-    def __init__(self, link: Link, seal: Seal, changed: Changed, most: int) -> None:
+    def __init__(self, link: Link, run: Run, seal: Seal, changed: Changed, most: int) -> None:
         self._link = link
+        self._run = run
         self._seal = seal
         self._changed = changed
         self._most = most
@@ -69,18 +75,19 @@ class RedisPresence:
 
     async def sweep(self) -> None:
         """Say that this server is there, and take away the members of those that are not."""
-        with suppress(Away):
-            await self._bury()
+        more = True
+        while more:
+            own = len(self._own)
+            known, more = await self._run(BURY, *self._burial())
+            if known != own:  # Redis has lost some of them, or was told by another server that this one is not there
+                with suppress(Away, ResponseError):  # then the next time
+                    await self._restore()
 
     async def began(self) -> None:
         """Let Redis know again what it may have lost, and forget what was over meanwhile."""
-        await self._bury()
-        places: set[bytes] = await self._link.tell("SMEMBERS", self._places)
-        there = {(channel.decode(), client.decode()) for channel, client in map(split, places)}
-        told = [self._leave(*place) for place in there - self._own.keys()]
-        told += [self._enter(channel, member) for (channel, _), member in self._own.items()]
-        for reply in told:
-            await reply
+        keys, arguments = self._burial()
+        await self._link.tell("EVAL", BURY.text, len(keys), *keys, *arguments)
+        await self._restore()
 
     def heard(self, message: bytes) -> None:
         """Take who has come or gone."""
@@ -88,6 +95,15 @@ class RedisPresence:
         member = self._member(channel.decode(), client.decode(), shown)
         if member is not None:
             self._changed(channel.decode(), "join" if change == b"join" else "leave", member)
+
+    async def _restore(self) -> None:
+        """Let Redis know all members of this server, and no others."""
+        places: set[bytes] = await self._link.tell("SMEMBERS", self._places)
+        there = {(channel.decode(), client.decode()) for channel, client in map(split, places)}
+        told = [self._leave(*place) for place in there - self._own.keys()]
+        told += [self._enter(channel, member) for (channel, _), member in self._own.items()]
+        for reply in told:
+            await reply
 
     def _enter(self, channel: str, member: Member) -> asyncio.Future[Reply]:
         text = json.dumps([member.user, member.data]).encode()
@@ -100,10 +116,11 @@ class RedisPresence:
         keys = [self._link.name("members", channel), self._places, self._link.name(COMINGS)]
         return self._link.tell("EVAL", script.text, len(keys), *keys, channel, client, self._most, *shown)
 
-    def _bury(self) -> asyncio.Future[Reply]:
+    def _burial(self) -> tuple[list[str], list[Part]]:
+        """Return the keys and arguments of `BURY`."""
         keys = [self._link.name("servers"), self._link.name(COMINGS)]
         names = [self._link.name(name, "") for name in ("members", "places", "alive")]
-        return self._link.tell("EVAL", BURY.text, len(keys), *keys, self._link.id, _LIFE, *names, self._most, _PLACES)
+        return keys, [self._link.id, _LIFE, *names, self._most, _PLACES]
 
     def _member(self, channel: str, client: str, shown: bytes) -> Member | None:
         content = self._seal.open(shown, channel.encode())

@@ -151,6 +151,9 @@ Keys: its meta and log. Arguments: the milliseconds that it is known, a new epoc
 how many bytes, and whether backwards. Returns the epoch, the top, the floor, and the offsets and bodies.
 """
 
+PROVE: Final = Script("redis.call('SET', KEYS[1], '1', 'PX', '1')")
+"""Writes what changes nothing. Keys: any that nobody uses."""
+
 _LEFT: Final = """
 local function left(members, topic, channel, client, most)
     local member = redis.call('HGET', members, client)
@@ -197,6 +200,7 @@ BURY: Final = Script(
 local server, life, members, places, alive, most, count = unpack(ARGV)
 redis.call('SET', alive .. server, '1', 'PX', life)
 redis.call('SADD', KEYS[1], server)
+local more = 0
 for _, other in ipairs(redis.call('SMEMBERS', KEYS[1])) do
     if redis.call('EXISTS', alive .. other) == 0 then
         for _, place in ipairs(redis.call('SPOP', places .. other, count)) do
@@ -204,14 +208,15 @@ for _, other in ipairs(redis.call('SMEMBERS', KEYS[1])) do
             local channel = string.sub(place, 5, 4 + size)
             left(members .. channel, KEYS[2], channel, string.sub(place, 9 + size), most)
         end
-        if redis.call('EXISTS', places .. other) == 0 then redis.call('SREM', KEYS[1], other) end
+        if redis.call('EXISTS', places .. other) == 0 then redis.call('SREM', KEYS[1], other) else more = 1 end
     end
 end
+return {redis.call('SCARD', places .. server), more}
 """
 )
 """Says that a server is there, and takes away members of those that are not.
 
 Keys: the set of servers, the topic of presence. Arguments: the server, for how many milliseconds it is there, what the
 names begin with of members, of places, and of what says that a server is there, among how many members it is told, and
-how many places are looked at.
+how many places are looked at. Returns how many places the server has itself, and whether there are more to look at.
 """

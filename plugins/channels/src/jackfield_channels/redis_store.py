@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from redis.exceptions import ResponseError
 
 from jackfield import CallError, Code, Json, Position
-from jackfield_channels.redis_scripts import APPEND, LOOK, READ
+from jackfield_channels.redis_scripts import APPEND, LOOK, PROVE, READ
 from jackfield_channels.store import (
     MANY,
     PORTION,
@@ -67,7 +67,7 @@ class RedisStore:
         self._told: Told
         self._together = Together(self._write)
         self._numbers = itertools.count(1)
-        self._refusal: str | None = None
+        self._refused: dict[Script, str] = {}
         self._looking: dict[int, asyncio.Future[State]] = {}
 
     async def open(self, told: Told) -> None:
@@ -84,7 +84,7 @@ class RedisStore:
 
     def trouble(self) -> str | None:
         """Tell why Redis cannot be used, if that is so."""
-        return self._link.trouble or self._refusal
+        return self._link.trouble or next(iter(self._refused.values()), None)
 
     async def state(self, channel: str) -> State:
         """Return how far a channel is."""
@@ -93,7 +93,7 @@ class RedisStore:
         found.add_done_callback(_seen)
         self._looking[number] = found
         try:
-            await self._run(LOOK, *self._look({channel: None}, number))
+            await self.run(LOOK, *self._look({channel: None}, number))
             return await found
         except Away as away:
             raise _unavailable(away) from None
@@ -113,9 +113,15 @@ class RedisStore:
         return await self._read(channel, before - 1, limit, back=True)
 
     async def sweep(self) -> None:
-        """Look how far the channels are that have subscribers: should something not have come, it is found out now."""
+        """Look how far the channels are that have subscribers: should something not have come, it is found out now.
+
+        Where Redis has refused something, this finds out whether it takes things again.
+        """
         for keys, arguments in self._looks():
-            await self._run(LOOK, keys, arguments)
+            await self.run(LOOK, keys, arguments)
+        if self._refused:
+            await self.run(PROVE, [self._link.name("proof")], [])
+            self._refused.clear()
 
     async def began(self) -> None:
         """Look how far the channels are that have subscribers, after Redis was away."""
@@ -152,6 +158,24 @@ class RedisStore:
             elif not found.done():
                 found.set_result(state)
 
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Part]) -> Reply:
+        """Return what a script returns.
+
+        Raises:
+            CallError: `unavailable`.
+        """
+        try:
+            reply = await self._link.run(script, keys, arguments)
+        except Away as away:
+            raise _unavailable(away) from None
+        except ResponseError as error:
+            if not self._refused:
+                log.warning("Redis does not do what it is to do with channels: %s", error)
+            self._refused[script] = str(error)
+            raise CallError(Code.UNAVAILABLE, _UNUSABLE, retry_after=_RETRY) from None
+        self._refused.pop(script, None)  # that of another one stands: a full Redis still reads
+        return reply
+
     def _looks(self) -> Iterable[tuple[list[str], list[Part]]]:
         followed = list(self._followed().items())
         return [self._look(dict(followed[at : at + MANY]), 0) for at in range(0, len(followed), MANY)]
@@ -174,12 +198,12 @@ class RedisStore:
             named = order.id is not None
             keys += [*self._keys(order.channel), self._link.name("id", f"{order.channel} {order.id}")]
             arguments += [order.channel, body, keep.size, ttl, self._remember + (ttl if keep.size else 0), int(named)]
-        reply = await self._run(APPEND, keys, arguments)
+        reply = await self.run(APPEND, keys, arguments)
         return [Position(int(offset), epoch.decode()) for epoch, offset in zip(reply[::2], reply[1::2], strict=True)]
 
     async def _read(self, channel: str, first: int, limit: int, *, back: bool) -> Page:
         arguments: list[Part] = [self._remember, new_epoch(), first, min(limit, MANY), PORTION, int(back)]
-        epoch, top, floor, *rest = await self._run(READ, self._keys(channel), arguments)
+        epoch, top, floor, *rest = await self.run(READ, self._keys(channel), arguments)
         state = State(epoch.decode(), int(top), int(floor))
         portion = Portion(limit)
         for offset, body in zip(rest[::2], rest[1::2], strict=True):
@@ -187,19 +211,6 @@ class RedisStore:
             if publication is None or not portion.add(publication):
                 break
         return Page(state, portion.publications)
-
-    async def _run(self, script: Script, keys: Sequence[str], arguments: Sequence[Part]) -> Reply:
-        try:
-            reply = await self._link.run(script, keys, arguments)
-        except Away as away:
-            raise _unavailable(away) from None
-        except ResponseError as error:
-            if self._refusal is None:
-                log.warning("Redis does not do what it is to do with channels: %s", error)
-            self._refusal = str(error)
-            raise CallError(Code.UNAVAILABLE, _UNUSABLE, retry_after=_RETRY) from None
-        self._refusal = None
-        return reply
 
     def _publication(self, channel: str, epoch: str, offset: int, body: bytes) -> Publication | None:
         content = self._seal.open(body, channel.encode())
