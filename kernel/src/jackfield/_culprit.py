@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from traceback import walk_tb
 from types import CodeType, FrameType
 from typing import Final
 
@@ -14,6 +16,7 @@ KERNEL: Final = os.path.join(os.path.dirname(__file__), "")
 """How the names of the kernel's own files begin."""
 _WATCHERS: Final = (f"{KERNEL}_watchdog.py", f"{KERNEL}_culprit.py")
 _DEBUGGERS: Final = ("/bdb.py", "/pdb.py", "/pydevd.py")
+_TAKING: Final = ("unpack", "validate", "_validate")  # take as long as what a client has sent: no plugin's doing
 _WRAPPERS: Final = 16
 """Decorators around a function, at the most."""
 
@@ -71,18 +74,19 @@ class Culprits:
         shared = Counter(code for found in codes.values() for code in found)
         self._handlers = {code: event for event, found in codes.items() for code in found if shared[code] == 1}
 
-    def find(self, frame: FrameType, task: str | None) -> Sighting:
+    def find(self, frame: FrameType, task: asyncio.Task[object] | None) -> Sighting:
         """Return who runs.
 
         Args:
             frame: The innermost frame.
-            task: The name of the asyncio task that runs, if there is one.
+            task: The asyncio task that runs, if there is one.
         """
         while frame.f_code.co_filename in _WATCHERS and frame.f_back is not None:
             frame = frame.f_back  # the handler of a signal that came meanwhile
         plugin: str | None = None
-        place, holder, event, debugged = frame, frame, None, False
+        place, holder, event, debugged, taking = frame, frame, None, False, False
         for outer in outwards(frame):
+            taking = taking or (outer.f_code.co_name in _TAKING and outer.f_code.co_filename.startswith(KERNEL))
             event = self._handlers.get(outer.f_code)
             owner = self._events[event] if event else self.owner(outer.f_code.co_filename)
             if plugin is None:
@@ -97,11 +101,9 @@ class Culprits:
             if event:
                 break
         what = event or holder.f_code.co_qualname
-        known: object = holder
-        called = (task or "").removeprefix("call:")
-        if called != task and called in self._events and plugin in (None, self._events[called]):
-            if plugin is None:
-                known = task
+        known: object = holder if plugin else task
+        called = "" if task is None else task.get_name().removeprefix("call:")
+        if called in self._events and plugin in (None, self._events[called]) and not (plugin is None and taking):
             plugin, what = self._events[called], called
         return Sighting(
             plugin,
@@ -116,10 +118,8 @@ class Culprits:
     def raised(self, error: BaseException) -> str | None:
         """Return the plugin whose code is innermost in an exception's traceback, if there is one."""
         owner = None
-        trace = error.__traceback__
-        while trace is not None:
-            owner = self.owner(trace.tb_frame.f_code.co_filename) or owner
-            trace = trace.tb_next
+        for frame, _ in walk_tb(error.__traceback__):
+            owner = self.owner(frame.f_code.co_filename) or owner
         return owner
 
     def may_be_interrupted(self, frame: FrameType | None) -> bool:

@@ -239,8 +239,7 @@ class Watchdog:
         frame = sys._current_frames().get(self._ident)
         if frame is None:
             return self._quarter
-        task = asyncio.current_task(self._loop)
-        sighting = self._culprits.find(frame, None if task is None else task.get_name())
+        sighting = self._culprits.find(frame, asyncio.current_task(self._loop))
         if sighting.debugged:
             self._paused = now - due
         elif beats == self._beats:
