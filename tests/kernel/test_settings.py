@@ -100,6 +100,23 @@ def test_the_tables_of_plugins_are_kept_as_they_are() -> None:
     }
 
 
+def test_lists_of_plugins_are_written_as_json_too(tmp_path: Path) -> None:
+    """In variables and in files of secrets; what is no JSON, and what stands in the file, stays the text that it is."""
+    write('[plugins.redis]\nprefix = "[1]"\n')
+    (tmp_path / "jackfield_plugins__redis__keys").write_text('["sixteen letters at least"]')
+    environ = {
+        "JACKFIELD_SECRETS_DIR": str(tmp_path),
+        "JACKFIELD_PLUGINS__RATELIMIT__RULES": '[{"functions": "*", "rate": 5}]',
+        "JACKFIELD_PLUGINS__DEMO__GREETING": "[so to speak]",
+        "JACKFIELD_PLUGINS__DEMO__SECRET": '{"type": "text"}',
+    }
+    assert load(environ=environ).plugins.tables == {
+        "redis": {"prefix": "[1]", "keys": ["sixteen letters at least"]},
+        "ratelimit": {"rules": [{"functions": "*", "rate": 5}]},
+        "demo": {"greeting": "[so to speak]", "secret": '{"type": "text"}'},
+    }
+
+
 def test_settings_are_frozen() -> None:
     """Nothing changes them once they are read."""
     settings = load(environ={})

@@ -6,9 +6,11 @@ An unknown key is an error that names the nearest known one.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -53,7 +55,8 @@ def load(
         for name in sorted(environ)
         if name.startswith(PREFIX) and name not in _OWN_VARIABLES and (sentence := _unknown_variable(name))
     ]
-    for layer in (secrets(environ), variables(environ), _without_none(flags or {})):
+    given = {table: {k: v for k, v in values.items() if v is not None} for table, values in (flags or {}).items()}
+    for layer in (secrets(environ), variables(environ), given):
         _merge(merged, layer)
     try:
         settings = Settings(**merged)
@@ -146,14 +149,11 @@ def _read(file: Path) -> dict[str, Any]:
 
 def variables(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return what the variables say, by table."""
-    known = {
-        name: value
-        for name, value in environ.items()
-        if name.startswith(PREFIX) and _unknown_variable(name) is None and name not in _OWN_VARIABLES
-    }
     merged: dict[str, Any] = {}
     faults = []
-    for name, value in known.items():
+    for name, value in environ.items():
+        if not name.startswith(PREFIX) or name in _OWN_VARIABLES or _unknown_variable(name) is not None:
+            continue
         source = _reader()
         source.env_vars = {name.lower(): value}
         try:
@@ -202,13 +202,13 @@ def _unknown_variable(name: str) -> str | None:
     return f"{name}: there is no such setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
 
 
-def _without_none(flags: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
-    return {table: {k: v for k, v in values.items() if v is not None} for table, values in flags.items()}
-
-
 def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, value in layer.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+        if isinstance(value, Mapping):
+            into[key] = below if isinstance(below := into.get(key), dict) else {}
             _merge(into[key], value)
-        else:
-            into[key] = value
+            continue
+        into[key] = value
+        if isinstance(value, str) and value.startswith("["):  # a plugin's list, which no model has read yet
+            with suppress(ValueError):
+                into[key] = json.loads(value)
