@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Any, Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlencode, urlsplit
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import SecretStr
 from redis.asyncio import Redis
 from redis.asyncio.connection import BlockingConnectionPool, ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
@@ -43,15 +43,11 @@ def check_url(url: SecretStr) -> SecretStr:
     return url
 
 
-RedisUrl: TypeAlias = Annotated[SecretStr, AfterValidator(check_url)]
-"""An address of Redis in settings. It may have a password, so it is a secret."""
-
-
 def open_redis(url: str, timeout: float, connections: int | None = None) -> Redis:
     """Return a client that tries every command once, on connections that it opens when they are needed.
 
     Args:
-        url: Where Redis is; see `RedisUrl`.
+        url: Where Redis is; see `check_url`.
         timeout: Seconds that Redis has for an answer, and for a connection.
         connections: How many there are at the most; who needs one more waits for `timeout`.
 

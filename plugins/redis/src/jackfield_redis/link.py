@@ -97,7 +97,7 @@ class Link:
     """A link to Redis, from `open` to `close`.
 
     Args:
-        url: Where Redis is; see `RedisUrl`.
+        url: Where Redis is; see `check_url`.
         prefix: What the names of all keys and topics begin with.
         topics: What to hear of, without the prefix, beside the link's own topic.
         listener: Whose link it is.

@@ -38,7 +38,7 @@ class RedisManager(AsyncPubSubManager):  # type: ignore[misc]  # python-socketio
     """The client manager of one server.
 
     Args:
-        url: Where Redis is; see `RedisUrl`.
+        url: Where Redis is; see `check_url`.
         settings: The rest of what is configured.
 
     Attributes:

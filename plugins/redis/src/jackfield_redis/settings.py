@@ -6,15 +6,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from jackfield_redis.address import RedisUrl
-
 
 class RedisSettings(BaseModel):
     """`[plugins.redis]`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url: RedisUrl | None = Field(None, description="Where Redis is; without it each server is for itself.")
+    url: SecretStr | None = Field(None, description="Where Redis is; without it each server is for itself.")
     prefix: str = Field(
         "jackfield",
         min_length=1,
@@ -32,7 +30,11 @@ class RedisSettings(BaseModel):
     )
     required: bool = Field(False, description="Whether a server that does not find Redis refuses to start.")
 
-    @field_validator("url", mode="before")
+    @field_validator("url")
     @classmethod
-    def _none_if_empty(cls, value: object) -> object:
-        return value or None  # a variable that is not set
+    def _usable(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():  # a variable that is not set
+            return None
+        from jackfield_redis.address import check_url  # noqa: PLC0415 - who uses no Redis need not wait for redis-py
+
+        return check_url(value)
