@@ -15,6 +15,7 @@ from tests.support.waiting import eventually, until
 
 pytestmark = pytest.mark.parametrize("place", ["redis"], indirect=True)
 
+OTHER = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
 AWAY = r"^unavailable: Idempotency-keys cannot be looked up now, so the call was not begun: try again with the same key"
 
 
@@ -48,6 +49,33 @@ async def test_without_redis_no_call_with_a_key_is_done(serve_shop, effects, red
     assert caplog.text.count("Redis cannot be used") == 1
     assert caplog.text.count("Redis can be used again") == 1
     assert "hunter2" not in caplog.text
+
+
+async def test_a_full_redis_takes_no_call_and_is_said_to_be_full_until_it_has_room(serve_shop, effects, redis, caplog):
+    """What it still does, such as finding a call that it knows, is no sign that it takes a new one."""
+    async with serve_shop(lease=0.5) as kernel, Redis.from_url(redis.url) as admin:
+        client = await kernel.connect()
+        assert await keyed(client, "buy") == 1
+        await admin.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(CallError, match=AWAY):
+                await keyed(client, "buy", key=OTHER)
+            assert effects.done["buy"] == 1
+            refusals = (await admin.info("errorstats"))["errorstat_OOM"]["count"]
+            assert await keyed(client, "buy") == 1
+
+            async def refused_again() -> bool:
+                return bool((await admin.info("errorstats"))["errorstat_OOM"]["count"] > refusals)
+
+            await eventually(refused_again)
+            with pytest.raises(RuntimeError, match="maxmemory"):
+                await jackfield_health(kernel.kernel)
+        finally:
+            await admin.config_set("maxmemory", 0)
+        await eventually(lambda: healthy(kernel))
+        assert await keyed(client, "buy", key=OTHER) == 2
+    assert caplog.text.count("Redis cannot be used") == 1
+    assert caplog.text.count("Redis can be used again") == 1
 
 
 async def test_a_reply_that_cannot_be_kept_is_kept_later(serve_shop, effects, redis):

@@ -30,8 +30,11 @@ class Reach:
         self._errors = errors
 
     @contextmanager
-    def tried(self) -> Iterator[None]:
+    def tried(self, *, shows: bool = True) -> Iterator[None]:
         """Take note of how it goes inside.
+
+        Args:
+            shows: Whether the store can be used again if it goes well.
 
         Raises:
             Away: It could not be used.
@@ -49,9 +52,11 @@ class Reach:
             self.trouble = reason
             raise Away from None
         except CallError:
-            self._there()
+            if shows:
+                self._there()
             raise
-        self._there()
+        if shows:
+            self._there()
 
     def _there(self) -> None:
         if self.trouble is not None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final, cast
 
 from redis.commands.core import AsyncScript
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from jackfield_idempotency import faults
 from jackfield_idempotency.faults import Away
@@ -44,13 +44,14 @@ _BEGIN: Final = (
     + """
 local found = redis.call('HMGET', call, 'digest', 'state', 'reply', 'lease')
 if found[1] then return {found[1], found[2], found[3], tonumber(found[4]) > now and 1 or 0} end
-redis.call('ZREMRANGEBYSCORE', own, '-inf', string.format('%.0f', now))
-if redis.call('ZCARD', own) >= tonumber(ARGV[5]) then return 0 end
+if redis.call('ZCOUNT', own, string.format('(%.0f', now), '+inf') >= tonumber(ARGV[5]) then return 0 end
 redis.call('HSET', call, 'holder', holder, 'digest', ARGV[6], 'state', 'running', 'reply', '')
+redis.call('ZREMRANGEBYSCORE', own, '-inf', string.format('%.0f', now))
 hold()
 return false
 """
 )
+"""A Redis without room refuses a script at its first command only, so that is the one which takes room."""
 _END: Final = (
     _HEAD
     + """
@@ -92,6 +93,7 @@ class RedisStore:
         self._prefix = "{" + settings.redis_prefix + "}"  # in braces, so that a cluster has all of them in one place
         self._times = round(settings.window * 1000), round(settings.lease * 1000)
         self._reach = Reach("Redis", RedisError, OSError, TimeoutError)
+        self._refused = False
         self._begin, self._end, self._free, self._renew = map(
             self._redis.register_script, (_BEGIN, _END, _FREE, _RENEW)
         )
@@ -129,9 +131,13 @@ class RedisStore:
         await self._run(self._free, ticket)
 
     async def renew(self, tickets: Iterable[Ticket]) -> None:
-        """Say that calls run; what is old Redis forgets by itself."""
+        """Say that calls run; what is old Redis forgets by itself.
+
+        Where Redis has refused something, as when it has no room, this finds out whether it takes things again.
+        """
+        look = self._redis.set(f"{self._prefix}:proof", "", px=1) if self._refused else self._redis.ping()
         results = await asyncio.gather(
-            self._tried(self._redis.ping()),
+            self._tried(look, proves=True),
             *(self._run(self._renew, ticket) for ticket in tickets),
             return_exceptions=True,
         )
@@ -143,12 +149,19 @@ class RedisStore:
         keys = [f"{self._prefix}:call:{ticket.name}", f"{self._prefix}:of:{ticket.owner}"]
         return await self._tried(script(keys=keys, args=[ticket.name, ticket.holder, *self._times, *more]))
 
-    async def _tried(self, work: Any) -> Any:
+    async def _tried(self, work: Any, *, proves: bool = False) -> Any:
         try:
-            with self._reach.tried():
-                return await work
+            # A Redis that refuses what takes room still does the rest, and that shows nothing.
+            with self._reach.tried(shows=proves or not self._refused):
+                try:
+                    done = await work
+                except ResponseError:
+                    self._refused = True
+                    raise
+            self._refused = self._refused and not proves
         except Away:
             # Connections that lie idle are as dead as this one, and would fail one call each when Redis is back.
             with contextlib.suppress(RedisError, OSError):
                 await self._redis.connection_pool.disconnect(inuse_connections=False)
             raise
+        return done
