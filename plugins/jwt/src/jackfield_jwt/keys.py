@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt import PyJWTError
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from pydantic import SecretStr
 
+from jackfield_jwt.algorithms import Algorithm, check_secret, family
 from jackfield_jwt.reading import Unreadable, read_object
-from jackfield_jwt.settings import Algorithm, JwtSettings, check_secret, family
 
 MAX_KEYS: Final = 100
 MAX_SET: Final = 256 * 1024
@@ -23,6 +24,30 @@ _MIN_RSA: Final = 2048
 _CURVES: Final = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 _READERS: Final[dict[str, Any]] = {"RSA": RSAAlgorithm, "EC": ECAlgorithm, "OKP": OKPAlgorithm}
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+
+
+class Sources(Protocol):
+    """The settings that say where keys come from; one of them does."""
+
+    @property
+    def algorithms(self) -> tuple[Algorithm, ...]:
+        """What tokens may be signed with."""
+
+    @property
+    def secret(self) -> SecretStr | None:
+        """The secret that is shared with the issuer."""
+
+    @property
+    def secret_file(self) -> Path | None:
+        """The file of that secret."""
+
+    @property
+    def public_key_file(self) -> Path | None:
+        """The file of the issuer's public key, in PEM."""
+
+    @property
+    def jwks_file(self) -> Path | None:
+        """The file of the issuer's public keys, a JWK Set."""
 
 
 class KeyFault(ValueError):
@@ -63,16 +88,16 @@ class KeySet:
         return fitting[0] if len(fitting) == 1 else None
 
 
-def read_local(settings: JwtSettings) -> KeySet | None:
+def read_local(settings: Sources) -> KeySet | None:
     """Return the keys that are on this machine; None where they have to be fetched.
 
     Raises:
         KeyFault: A file cannot be read, or there is no key in it that may be used.
     """
     if settings.secret is not None:
-        return _secret(settings.secret.get_secret_value().encode(), settings)
+        return _secret(settings.secret.get_secret_value().encode(), settings.algorithms)
     if settings.secret_file is not None:
-        return _secret(read_secret(settings.secret_file, settings.algorithms), settings)
+        return _secret(read_secret(settings.secret_file, settings.algorithms), settings.algorithms)
     if settings.public_key_file is not None:
         return KeySet((_pem(settings.public_key_file, settings.algorithms),))
     return None if settings.jwks_file is None else _set_file(settings.jwks_file, settings.algorithms)
@@ -171,8 +196,8 @@ def _set_file(file: Path, algorithms: Sequence[Algorithm]) -> KeySet:
     return found
 
 
-def _secret(secret: bytes, settings: JwtSettings) -> KeySet:
-    return KeySet((Key(secret, frozenset(settings.algorithms)),))
+def _secret(secret: bytes, algorithms: Sequence[Algorithm]) -> KeySet:
+    return KeySet((Key(secret, frozenset(algorithms)),))
 
 
 def _pem(file: Path, algorithms: Sequence[Algorithm]) -> Key:

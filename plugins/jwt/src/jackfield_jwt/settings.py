@@ -3,51 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeAlias
+from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-Algorithm: TypeAlias = Literal[
-    "HS256",
-    "HS384",
-    "HS512",
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "EdDSA",
-]
+from jackfield_jwt.algorithms import Algorithm, check_secret, family
 
 SOURCES: Final = ("secret", "secret_file", "public_key_file", "jwks_file", "jwks_url")
-HASH_SIZES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""Bytes that a secret has at the least: those of the hash (RFC 7518, 3.2)."""
-
-
-def family(algorithm: str) -> str:
-    """Return what algorithms of one key have in common: `HS`, `RS`, `PS`, `ES` or `Ed`."""
-    return algorithm[:2]
-
-
-def check_secret(secret: bytes, algorithms: Sequence[Algorithm], name: str) -> None:
-    """See that a secret is long enough.
-
-    Raises:
-        ValueError: It is not; its value is not in the message.
-    """
-    longest = max(algorithms, key=lambda algorithm: HASH_SIZES[algorithm])
-    if len(secret) < HASH_SIZES[longest]:
-        raise ValueError(
-            f"{name} has {len(secret)} bytes, and {longest} needs {HASH_SIZES[longest]} or more: "
-            "jackfield token --generate-secret makes one"
-        )
 
 
 def _listed(value: object) -> object:
@@ -142,7 +106,7 @@ class JwtSettings(BaseModel):
         self._check_families(sources[0])
         if self.secret is not None:
             check_secret(self.secret.get_secret_value().encode(), self.algorithms, "secret")
-        from jackfield_jwt.keys import read_local  # noqa: PLC0415 - it needs this module
+        from jackfield_jwt.keys import read_local  # noqa: PLC0415 - who has no key need not wait for it
 
         read_local(self)  # so that a file without a key is a fault of the settings, which `jackfield check` finds
         return self
