@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 from pydantic import ValidationError
+from redis.asyncio import Redis
 
 from jackfield_ratelimit.settings import RatelimitSettings
 from plugins.ratelimit.tests import counting
@@ -18,7 +19,7 @@ from plugins.ratelimit.tests.limiting import limited
 from tests.support.client import Client, connected
 from tests.support.redis import RedisServer
 from tests.support.server import Server
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 BURST = 20
 AHEAD = 5
@@ -32,7 +33,7 @@ rules = [
 ]
 redis_url = "{url}"
 """
-AWAY = "there is no Redis"
+AWAY = "Redis cannot be used"
 BACK = "Redis is back"
 
 
@@ -142,6 +143,29 @@ async def test_without_redis_each_server_is_alone(pair, redis):
         assert server.log.count(AWAY) == 1
         assert server.log.count("Traceback") == 0
         assert "hunter2" not in server.log
+
+
+async def test_a_redis_without_room_is_one_line_until_it_has_some(pair, redis):
+    """That it still answers is no sign that it counts."""
+    one, _ = pair
+    before = one.log.count(AWAY)
+    async with connected(one.url, "websocket", auth={"name": "hal"}) as client, Redis.from_url(redis.url) as admin:
+        await admin.config_set("maxmemory", 1)
+        try:
+            assert "data" in await client.call(OWN)
+            await until(lambda: one.log.count(AWAY) > before)
+            refusals = (await admin.info("errorstats"))["errorstat_OOM"]["count"]
+
+            async def refused_again() -> bool:
+                return bool((await admin.info("errorstats"))["errorstat_OOM"]["count"] > refusals)
+
+            await eventually(refused_again)
+            await until(partial(feels, one, f"{AWAY} (command not allowed when used memory > 'maxmemory'"))
+            assert one.log.count(BACK) == before
+        finally:
+            await admin.config_set("maxmemory", 0)
+        await until(lambda: one.log.count(BACK) > before)
+    assert one.log.count(AWAY) == before + 1
 
 
 async def test_a_redis_that_says_nothing_holds_up_nobody(pair, redis):

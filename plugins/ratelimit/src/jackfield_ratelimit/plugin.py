@@ -63,7 +63,7 @@ async def jackfield_health(kernel: Kernel) -> str:
     trouble = _sharing[kernel].trouble
     if trouble is None:
         return "limits hold over all servers together"
-    return f"there is no Redis ({trouble}): limits hold for this server by itself"
+    return f"Redis cannot be used ({trouble}): limits hold for this server by itself"
 
 
 @hookimpl

@@ -11,6 +11,8 @@ from hashlib import blake2b
 from time import monotonic
 from typing import Final
 
+from redis.exceptions import ResponseError
+
 from jackfield_ratelimit.settings import Rule
 from jackfield_ratelimit.shares import Report, SharedBuckets
 from jackfield_redis import open_redis
@@ -60,7 +62,7 @@ class Sharing:
         prefix: What the names of all keys begin with.
 
     Attributes:
-        trouble: Why there is no Redis, if that is so.
+        trouble: Why Redis cannot be used, if that is so.
     """
 
     def __init__(self, url: str, prefix: str) -> None:
@@ -70,6 +72,7 @@ class Sharing:
         self._shares: list[tuple[str, SharedBuckets]] = []
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._refused = False
         self.trouble: str | None = None
 
     def buckets(self, rule: Rule, ahead: float) -> SharedBuckets:
@@ -108,9 +111,12 @@ class Sharing:
         """Tell whether Redis is there, and join the others if it is."""
         try:
             await self._redis.ping()
+            if self._refused:  # as one does that has no room, and answers all the same
+                await self._redis.set(f"{self._prefix}:proof", "", px=1)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with Redis, calls are to be served
             self._lost(error)
             return False
+        self._refused = False
         if self.trouble is not None:
             log.warning("Redis is back: limits hold over all servers together again")
             self.trouble = None
@@ -151,9 +157,10 @@ class Sharing:
     def _lost(self, error: Exception) -> None:
         for _, buckets in self._shares:
             buckets.part()
+        self._refused = self._refused or isinstance(error, ResponseError)
         reason = " ".join(str(error).split()) or type(error).__name__
         if self.trouble is None:
-            log.warning("there is no Redis (%s): until it is back, limits hold for each server by itself", reason)
+            log.warning("Redis cannot be used (%s): until it can, limits hold for each server by itself", reason)
         self.trouble = reason
 
 
