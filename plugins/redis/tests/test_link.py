@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -118,6 +119,29 @@ async def test_47_a_cancellation_that_is_lost_stops_nothing(redis: RedisServer, 
         await asyncio.sleep(0)
     assert swallowed >= 2
     assert diary.losses == 1
+
+
+async def test_a_link_that_may_not_publish_says_so(redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    """From the beginning, and once; nothing is done by half through it."""
+    caplog.set_level(logging.INFO, "jackfield_redis")
+    everything = {"enabled": True, "nopass": True, "keys": ["*"], "channels": ["*"], "categories": ["+@all"]}
+    with sync.Redis.from_url(redis.url) as operator:
+        operator.acl_setuser("mute", commands=["-publish"], **everything)
+        mute = sync.connection.parse_url(redis.url) | {"username": "mute", "password": "any"}
+        diary = Diary()
+        link = Link("redis://{username}:{password}@{host}:{port}/0".format_map(mute), "test", ["a"], diary, "a test")
+        await link.open()
+        try:
+            assert "no permissions to run the 'publish' command" in str(link.trouble)
+            assert (diary.begun, len(caplog.records)) == (0, 1)
+            operator.acl_setuser("mute", commands=["+publish"], **everything)
+            await until(lambda: link.trouble is None)
+            operator.acl_setuser("mute", commands=["-publish"], **everything)
+            await until(lambda: "no permissions to run the 'publish' command" in str(link.trouble))
+            assert (diary.begun, len(caplog.records)) == (1, 3)
+        finally:
+            await link.close()
+            operator.acl_deluser("mute")
 
 
 async def test_46_what_waits_is_told_at_once_when_redis_goes(redis: RedisServer) -> None:

@@ -228,6 +228,7 @@ class Link:
         async with asyncio.timeout(DEADLINE):
             await subscribed.wait()
         self._connected = True
+        await self.tell("PUBLISH", self.own, b"")  # Redis may not let us, which is to be known before anything is done
         await self._listener.began()
         if self.trouble is not None:
             log.info("%s: Redis is there", self._purpose)
@@ -237,8 +238,10 @@ class Link:
         # The beats are counted, not the time: an event loop that was held up has not read what came meanwhile.
         while missed < DEADLINE / _BEAT:
             self._alive = False
-            self.tell("PUBLISH", self.own, b"")
+            beat = self.tell("PUBLISH", self.own, b"")
             await asyncio.sleep(_BEAT)
+            if beat.done():
+                beat.result()
             missed = 0 if self._alive else missed + 1
         raise TimeoutError
 
@@ -299,9 +302,9 @@ class Link:
         self._connected = False
         sent, waiting = self._sent, self._asked
         self._sent, self._asked = [], []
-        for asked in [*sent, *waiting]:
+        for number, asked in enumerate([*sent, *waiting]):
             if not asked.reply.done():
-                asked.reply.set_exception(Away(reason, sent=asked in sent))
+                asked.reply.set_exception(Away(reason, sent=number < len(sent)))
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
