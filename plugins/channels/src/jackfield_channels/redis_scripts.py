@@ -71,14 +71,15 @@ for place = 0, (#KEYS - 1) / 3 - 1 do
     if before and string.match(before, '^%S+') == epoch then
         top = string.match(before, '%d+$')
     else
-        top = decimal(redis.call('HINCRBY', meta, 'top', 1))
-        redis.call('PEXPIRE', meta, life)
+        top = decimal(top + 1)
         if size == '0' then
             redis.call('DEL', log)
         else
             redis.call('XADD', log, 'MAXLEN', size, top .. '-0', 'expires', decimal(now + ttl), 'body', body)
             redis.call('PEXPIRE', log, ttl)
         end
+        redis.call('HSET', meta, 'top', top)  -- now, so that what is refused has no offset
+        redis.call('PEXPIRE', meta, life)
         if named == '1' then redis.call('SET', id, epoch .. ' ' .. top, 'PX', dedup) end
         news[#news + 1] = part(channel) .. part(epoch) .. part(top) .. part(body)
     end
