@@ -15,10 +15,12 @@ from pydantic import SecretStr
 from redis import Redis
 
 from jackfield import CallError, Json, Position
+from jackfield.testing import serve
 from jackfield_channels.presence import Change, Member
 from jackfield_channels.redis_engine import RedisEngine
 from jackfield_channels.settings import ChannelsSettings
 from jackfield_channels.store import Bounds, Keep, Publication, State, join
+from plugins.channels.tests.calls import publish, subscribe
 from plugins.channels.tests.conftest import age
 from tests.support.redis import RedisServer
 from tests.support.waiting import until
@@ -160,6 +162,19 @@ async def test_a_channel_that_keeps_nothing_any_more_has_no_hole(make: Any) -> N
     assert await node.store.state("a") == State(at.epoch, 2, 2)
     await node.put()
     assert await node.kept() == (2, [3])
+
+
+async def test_what_redis_has_refused_has_no_offset(make: Any, client: Redis) -> None:
+    """Or somebody would be told of having missed what nobody has published."""
+    node = await make()
+    at = await node.put()
+    client.delete(f"{PREFIX}log:a")
+    client.set(f"{PREFIX}log:a", "somebody else's")
+    for _ in range(3):
+        with pytest.raises(CallError, match=r"^unavailable: "):
+            await node.put()
+    client.delete(f"{PREFIX}log:a")
+    assert await node.put() == Position(2, at.epoch)
 
 
 # ------------------------------------------------------------------- what Redis loses
@@ -346,6 +361,33 @@ async def test_48_keys_are_changed_without_a_gap(make: Any) -> None:
         for node in (old, new):
             await node.heard()
             assert [one.position for one in node.told][-2:] == ats
+
+
+async def test_48_a_history_ends_where_it_makes_no_sense(make: Any, client: Redis, redis: RedisServer) -> None:
+    """Who needs more of it is told what is missing, and gets what comes next."""
+    kept = {"match": "*", "history": 10, "publish": True}
+    settings = {"store": "redis", "redis_url": redis.url, "rules": [kept]}
+    async with serve("channels", settings=settings) as kernel:
+        follower = await kernel.connect()
+        at, _ = await publish(follower, "a"), await publish(follower, "a")
+        client.delete(f"{PREFIX}log:a")
+        client.xadd(f"{PREFIX}log:a", {"expires": 2**50, "body": b"garbage"}, id="2-0")
+        answer = await subscribe(follower, "a", since=at)
+        assert (answer["recovered"], answer["replayed"]) == (True, 1)
+        assert await follower.next_event("missed") == {**at, "channel": "a", "offset": 2, "missed": 1}
+        await publish(follower, "a", "next")
+        assert (await follower.next_event("channel"))["data"] == "next"
+
+
+async def test_48_the_log_is_not_filled_by_strangers(
+    make: Any, client: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However much they say."""
+    node, stranger = await make(redis_keys=[KEY]), await make()
+    for _ in range(50):
+        await stranger.put()
+    await node.heard()
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 
 
 # ------------------------------------------------------------------- presence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +15,9 @@ from jackfield_channels.store import Bounds
 from jackfield_redis import Link, Seal
 
 log: Final = logging.getLogger(__name__)
+
+_QUIET: Final = 60.0
+"""Seconds between two lines in the log about what was refused."""
 
 
 class RedisEngine:
@@ -55,6 +59,7 @@ class RedisEngine:
         }
         self._interrupted = interrupted
         self._new = True
+        self._quiet_until = 0.0
 
     async def began(self) -> None:
         """Find out what has happened meanwhile."""
@@ -71,7 +76,8 @@ class RedisEngine:
             self._heard[topic](message)
         except ValueError:
             self._seal.refused += 1
-        if self._seal.refused != refused:
+        if self._seal.refused != refused and (now := time.monotonic()) >= self._quiet_until:
+            self._quiet_until = now + _QUIET
             log.warning("refused what came by %s: it is none of our servers'; %d so far", topic, self._seal.refused)
 
     def lost(self) -> None:

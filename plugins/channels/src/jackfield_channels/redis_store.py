@@ -216,7 +216,11 @@ class RedisStore:
         content = self._seal.open(body, channel.encode())
         if content is None:
             return None
-        text, *buffers = split(content)
+        try:
+            text, *buffers = split(content)
+        except ValueError:
+            self._seal.refused += 1
+            return None
         return Publication(channel, Position(offset, epoch), Json(text, tuple(buffers)))
 
     def _keys(self, channel: str) -> list[str]:
