@@ -16,6 +16,7 @@ import pytest_asyncio
 from jackfield import CallError
 from jackfield.client import Client, connect
 from jackfield.testing import serve
+from jackfield_channels.plugin import jackfield_health
 from plugins.channels.tests.calls import presence, publish, subscribe
 from plugins.channels.tests.cluster import Cluster, Host, bystanders, clustered
 from plugins.channels.tests.crowd import Crowd, at_work
@@ -25,7 +26,7 @@ from tests.support.bombs import MIB
 from tests.support.judge import Kept, Missed, Seen, judge
 from tests.support.proxy import proxied
 from tests.support.redis import RedisServer, need_redis
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -525,6 +526,34 @@ async def cut_from_two(redis: RedisServer, rounds: int, *, network: bool) -> lis
 async def test_44_cut_at_random_points_all_comes_from_either_server(redis: RedisServer) -> None:
     """Every session goes on exactly where the last one ended, wherever that was."""
     assert await cut_from_two(redis, 50, network=False) == []
+
+
+async def test_48_a_server_with_another_key_is_said_where_the_operator_looks(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Either says which setting it is, and the log has one line a minute, however much is published."""
+    settings = {
+        "store": "redis",
+        "redis_url": redis.url,
+        "redis_prefix": "keys",
+        "rules": [{"match": "*", "publish": True}],
+    }
+    async with (
+        serve("channels", settings={**settings, "redis_keys": ["the key of this server"]}) as one,
+        serve("channels", settings={**settings, "redis_keys": ["the key of that server"]}) as two,
+    ):
+        for _ in range(3):
+            await publish(await one.connect(), "a")
+
+        async def said() -> bool:
+            told = await jackfield_health(two.kernel)
+            return told == "3 messages were refused: " + (
+                "a server has other plugins.channels.redis_keys, or somebody else publishes there; see the log"
+            )
+
+        await eventually(said)
+        assert await jackfield_health(one.kernel) is None
+    assert caplog.text.count("refused what came by {keys}:news") == 1
 
 
 @pytest.mark.full

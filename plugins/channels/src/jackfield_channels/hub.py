@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -65,6 +65,7 @@ class Hub:
         self._brief: Store
         self._kept: Store
         self._presence: Presence
+        self._refused: Callable[[], int] = lambda: 0
         self._choose()
         self._sweeping: asyncio.Task[None]
 
@@ -80,6 +81,7 @@ class Hub:
             )
             self._brief = self._kept = engine.store
             self._presence = engine.presence
+            self._refused = lambda: engine.refused
             return
         used = self._channels.__contains__
         in_file = settings.store == "sqlite" and self.rules.keep_history
@@ -109,6 +111,10 @@ class Hub:
     def trouble(self) -> str | None:
         """Tell why a store cannot be used, if that is so."""
         return self._kept.trouble()
+
+    def refused(self) -> int:
+        """Tell how much came from Redis that is none of our servers'."""
+        return self._refused()
 
     async def subscribe(self, client: Client, name: str, member: Member, since: Position | None) -> Joined:
         """Subscribe a client to a channel; a second time is in the place of the first.

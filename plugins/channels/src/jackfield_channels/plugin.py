@@ -13,6 +13,7 @@ from jackfield_channels.settings import ChannelsSettings
 
 _WORKERS: Final = "JACKFIELD_WORKERS"
 """The variable that tells how many processes of `jackfield serve --workers` there are."""
+_STRANGE: Final = "a server has other plugins.channels.redis_keys, or somebody else publishes there; see the log"
 log: Final = logging.getLogger(__name__)
 
 _opened: Final[dict[Kernel, Hub]] = {}
@@ -64,14 +65,16 @@ async def jackfield_disconnect(client: Client) -> None:
 
 
 @hookimpl
-async def jackfield_health(kernel: Kernel) -> None:
-    """Tell whether the store can be used.
+async def jackfield_health(kernel: Kernel) -> str | None:
+    """Tell whether the store can be used, and what was refused.
 
     Raises:
         RuntimeError: It cannot.
     """
     if (trouble := _opened[kernel].trouble()) is not None:
         raise RuntimeError(f"the store cannot be used: {trouble}")
+    refused = _opened[kernel].refused()
+    return f"{refused} messages were refused: {_STRANGE}" if refused else None
 
 
 def _check_workers(settings: ChannelsSettings, workers: int) -> None:

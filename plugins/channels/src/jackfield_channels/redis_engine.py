@@ -61,6 +61,11 @@ class RedisEngine:
         self._new = True
         self._quiet_until = 0.0
 
+    @property
+    def refused(self) -> int:
+        """How much came that is none of our servers'."""
+        return self._seal.refused
+
     async def began(self) -> None:
         """Find out what has happened meanwhile."""
         if not self._new:
@@ -78,7 +83,11 @@ class RedisEngine:
             self._seal.refused += 1
         if self._seal.refused != refused and (now := time.monotonic()) >= self._quiet_until:
             self._quiet_until = now + _QUIET
-            log.warning("refused what came by %s: it is none of our servers'; %d so far", topic, self._seal.refused)
+            log.warning(
+                "refused what came by %s: it is none of our servers', or one has other redis_keys; %d so far",
+                topic,
+                self._seal.refused,
+            )
 
     def lost(self) -> None:
         """Let nobody wait for Redis."""

@@ -54,7 +54,8 @@ class RedisManager(AsyncPubSubManager):  # type: ignore[misc]  # python-socketio
         self.refused = 0
         self._topic = self.redis.name(_TOPIC)
         self._place = self._topic.encode()
-        self._seal = Seal([key.get_secret_value() for key in settings.keys])
+        self._keys = [key.get_secret_value() for key in settings.keys]
+        self._seal = Seal(self._keys)
         self._largest = settings.message_size
         self._told = 0
         self._inbox: asyncio.Queue[bytes] = asyncio.Queue()
@@ -124,12 +125,13 @@ class RedisManager(AsyncPubSubManager):  # type: ignore[misc]  # python-socketio
         """Return what another server tells, or None where there is nothing to do for it."""
         content = self._seal.open(message, self._place)
         if content is None:
-            self._refuse("it has no seal of a key that is known here")
+            self._refuse("it has no seal of plugins.redis.keys: another server has others, or it is of none of them")
             return None
         try:
             found = decode(content)
         except Malformed as error:
-            self._refuse(f"it is malformed: {error}")
+            sealed = "" if self._keys else "; a server with plugins.redis.keys may have sent it, and this one has none"
+            self._refuse(f"it is malformed: {error}{sealed}")
             return None
         sender, number = found["from"], found["n"]
         if sender == self.redis.id:

@@ -11,6 +11,8 @@ from jackfield_redis.settings import RedisSettings
 if TYPE_CHECKING:
     from jackfield_redis.manager import RedisManager
 
+_STRANGE: Final = "a server has other plugins.redis.keys, or somebody else publishes there; see the log"
+
 _managers: Final[dict[Kernel, tuple[RedisManager, RedisSettings]]] = {}
 """What is open, by the kernel that serves it: a process may run several."""
 
@@ -62,7 +64,7 @@ async def jackfield_health(kernel: Kernel) -> str | None:
     manager, _ = _managers[kernel]
     if manager.redis.trouble is not None:
         raise RuntimeError(f"Redis is away ({manager.redis.trouble}): other servers' clients are not reached")
-    return f"{manager.refused} messages were refused" if manager.refused else None
+    return f"{manager.refused} messages were refused: {_STRANGE}" if manager.refused else None
 
 
 @hookimpl
