@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -108,6 +109,27 @@ async def test_what_is_large_is_told_too(make: Any) -> None:
         await one.store.append("a", data, TEN, None)
     await other.heard()
     assert [at.data for at in other.told] == [data] * 3
+
+
+@pytest.mark.parametrize(
+    ("size", "readers"),
+    [
+        (4 * 2**20, 100),
+        pytest.param(16 * 2**20, 50, marks=pytest.mark.full),
+        pytest.param(2**20, 2000, marks=pytest.mark.full),
+    ],
+)
+async def test_many_read_what_is_large(make: Any, client: Redis, size: int, readers: int) -> None:
+    """As when all subscribers come back at once: Redis is not taken for away, because it has so much to do."""
+    node = await make(max_data=size)
+    data = Json(b"0", (bytes(size - 1),))
+    await node.store.append("a", data, TEN, None)
+
+    async def read() -> bool:
+        return (await node.store.read("a", 0, 100)).publications[0].data == data
+
+    assert all(await asyncio.gather(*(read() for _ in range(readers))))
+    assert node.store.trouble() is None
 
 
 async def test_a_channel_that_rests_is_forgotten(make: Any, client: Redis) -> None:

@@ -38,6 +38,9 @@ _UNUSABLE: Final = "The channel cannot be read or written now."
 _RETRY: Final = 1000
 """Milliseconds after which Redis may be there again."""
 
+_READS: Final = 2
+"""Histories that are read at once: more at a time would keep Redis from everything else, and be too late all together."""
+
 Followed: TypeAlias = Callable[[], Mapping[str, Position | None]]
 """Tells which channels have subscribers here, and how far these channels are, as far as is known."""
 Moved: TypeAlias = Callable[[str, Position], None]
@@ -66,6 +69,7 @@ class RedisStore:
         self._moved = moved
         self._told: Told
         self._together = Together(self._write)
+        self._reading = asyncio.Semaphore(_READS)
         self._numbers = itertools.count(1)
         self._refused: dict[Script, str] = {}
         self._looking: dict[int, asyncio.Future[State]] = {}
@@ -203,7 +207,8 @@ class RedisStore:
 
     async def _read(self, channel: str, first: int, limit: int, *, back: bool) -> Page:
         arguments: list[Part] = [self._remember, new_epoch(), first, min(limit, MANY), PORTION, int(back)]
-        epoch, top, floor, *rest = await self.run(READ, self._keys(channel), arguments)
+        async with self._reading:
+            epoch, top, floor, *rest = await self.run(READ, self._keys(channel), arguments)
         state = State(epoch.decode(), int(top), int(floor))
         portion = Portion(limit)
         for offset, body in zip(rest[::2], rest[1::2], strict=True):
