@@ -20,7 +20,7 @@ from jackfield.testing import serve
 from jackfield_channels.presence import Change, Member
 from jackfield_channels.redis_engine import RedisEngine
 from jackfield_channels.settings import ChannelsSettings
-from jackfield_channels.store import Bounds, Keep, Publication, State, join
+from jackfield_channels.store import Bounds, Keep, Page, Publication, State, join
 from plugins.channels.tests.calls import publish, subscribe
 from plugins.channels.tests.conftest import age
 from tests.support.redis import RedisServer
@@ -126,7 +126,8 @@ async def test_many_read_what_is_large(make: Any, client: Redis, size: int, read
     await node.store.append("a", data, TEN, None)
 
     async def read() -> bool:
-        return (await node.store.read("a", 0, 100)).publications[0].data == data
+        found: Page = await node.store.read("a", 0, 100)
+        return found.publications[0].data == data
 
     assert all(await asyncio.gather(*(read() for _ in range(readers))))
     assert node.store.trouble() is None

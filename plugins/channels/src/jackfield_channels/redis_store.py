@@ -39,7 +39,7 @@ _RETRY: Final = 1000
 """Milliseconds after which Redis may be there again."""
 
 _READS: Final = 2
-"""Histories that are read at once: more at a time would keep Redis from everything else, and be too late all together."""
+"""Histories that are read at once: more would keep Redis from everything else, and be too late all together."""
 
 Followed: TypeAlias = Callable[[], Mapping[str, Position | None]]
 """Tells which channels have subscribers here, and how far these channels are, as far as is known."""
