@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from tests.hardening.polling import polling
 from tests.interop.places import HERE, javascript
 from tests.support.client import connected
 from tests.support.server import Server
-from tests.support.waiting import until
+from tests.support.waiting import eventually, until
 from tests.support.wire import wire
 
 REVERSE = "api.services.test.reverse"
@@ -247,9 +248,50 @@ async def test_a_server_that_is_killed(kind: str, executable: str, tmp_path: Pat
             await newcomers.stop()
 
 
+@pytest.mark.parametrize(
+    "transports",
+    [
+        pytest.param((), id="upgrade", marks=pytest.mark.full),
+        pytest.param(("websocket",), id="websocket", marks=pytest.mark.full),
+        pytest.param(("polling",), id="polling"),
+    ],
+)
+async def test_all_servers_are_started_anew_at_once(
+    kind: str, executable: str, tmp_path: Path, transports: tuple[str, ...]
+) -> None:
+    """Whoever comes when they are back is served, soon after nobody was."""
+    ports = [str(free_port()) for _ in range(2)]
+    with ExitStack() as second_lives:
+        with ExitStack() as first_lives:
+            proxy = second_lives.enter_context(
+                proxying(kind, executable, tmp_path / "p", *(f"127.0.0.1:{port}" for port in ports))
+            )
+            for port in ports:
+                first_lives.enter_context(node(tmp_path / f"first{port}", "--port", port))
+            await is_up(proxy)
+            await eventually(partial(_served, proxy, *transports))
+        async with aiohttp.ClientSession() as session:
+            for transport in ("polling", "websocket") * 3:
+                async with session.get(f"{proxy.url}/socket.io/?EIO=4&transport={transport}") as answer:
+                    assert answer.status in {502, 503}
+        for port in ports:
+            second_lives.enter_context(node(tmp_path / f"second{port}", "--port", port))
+        await eventually(partial(_served, proxy, *transports))
+
+
+async def _served(proxy: Proxy, *transports: str) -> bool:
+    """Tell whether a client can connect, and whoever does is served by one server, the next one too."""
+    try:
+        async with connected(proxy.url, *transports) as client:
+            assert len({(await where(client))["pid"] for _ in range(5)}) == 1
+    except socketio.exceptions.ConnectionError:
+        return False
+    return True
+
+
 def test_the_servers_are_named_alike_everywhere() -> None:
     """What has to be changed is where the head of each file says."""
     nginx = (CONTRIB / "nginx/jackfield.conf").read_text(encoding="utf-8")
     haproxy = (CONTRIB / "haproxy/haproxy.cfg").read_text(encoding="utf-8")
-    for template, times in ((nginx, 2), (haproxy, 1)):
+    for template, times in ((nginx, 3), (haproxy, 1)):
         assert template.count("10.0.0.11:8000") == template.count("10.0.0.12:8000") == times
