@@ -19,6 +19,7 @@ from jackfield import CallError, Json, Position
 from jackfield.testing import serve
 from jackfield_channels.presence import Change, Member
 from jackfield_channels.redis_engine import RedisEngine
+from jackfield_channels.redis_store import RedisStore
 from jackfield_channels.settings import ChannelsSettings
 from jackfield_channels.store import Bounds, Keep, Page, Publication, State, join
 from plugins.channels.tests.calls import publish, subscribe
@@ -45,7 +46,8 @@ class Node:
         self.store, self.presence = engine.store, engine.presence
 
     def _move(self, channel: str, position: Position) -> None:
-        self.moved.append((channel, position))
+        if channel in self.followed:
+            self.moved.append((channel, position))
 
     def _change(self, *change: Any) -> None:
         self.changes.append(change)
@@ -223,6 +225,42 @@ async def test_a_lost_count_is_another_epoch(make: Any, client: Redis) -> None:
     assert now.offset == 0
     assert now.epoch != at.epoch
     assert await node.kept() == (0, [])
+
+
+async def test_an_epoch_that_changes_during_a_subscription_does_not_change_back(
+    make: Any, client: Redis, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the answer has come before, and is looked at afterwards: nobody goes back to what is lost."""
+    kept = {"match": "*", "history": 10, "publish": True}
+    node = await make()
+    state = RedisStore.state
+    holes: list[tuple[str, str]] = []
+    heard: list[tuple[str, str]] = []
+
+    async def late(self: RedisStore, channel: str) -> State:
+        found = await state(self, channel)
+        client.flushall()
+        await node.put()
+        await until(lambda: holes)
+        return found
+
+    def follow(name: str) -> dict[str, Any]:
+        return {
+            "missed": lambda told: holes.append((name, told["epoch"])),
+            "channel": lambda told: heard.append((name, told["data"])),
+        }
+
+    async with serve("channels", settings={"store": "redis", "redis_url": redis.url, "rules": [kept]}) as kernel:
+        one, other = await kernel.connect(on=follow("one")), await kernel.connect(on=follow("other"))
+        await subscribe(one, "a")
+        old = await publish(one, "a", "first")
+        monkeypatch.setattr(RedisStore, "state", late)
+        assert (await subscribe(other, "a"))["epoch"] == old["epoch"]
+        await until(lambda: len(holes) == 2)
+        new = await publish(one, "a", "next")
+        await until(lambda: len(heard) == 3)
+    assert holes == [("one", new["epoch"]), ("other", new["epoch"])]
+    assert heard == [("one", "first"), ("one", "next"), ("other", "next")]
 
 
 async def test_an_older_copy_is_another_epoch(make: Any, client: Redis) -> None:

@@ -141,7 +141,8 @@ class Hub:
         if client.id not in channel.subscriptions:
             raise CallError(Code.ABORTED, f"The subscription to {name!r} was ended before it began.")
         top = Position(state.top, state.epoch)
-        channel.know(top)
+        if channel.position is None:  # else it may be further by now
+            channel.know(top)
         subscription.position = top
         if channel.rule.presence or channel.rule.joins:
             self._presence.enter(name, member)

@@ -58,7 +58,7 @@ class RedisStore:
         seal: What tells our publications from others.
         bounds: How much is kept; those of channels and of bytes are Redis's own matter.
         followed: Which channels have subscribers.
-        moved: Called from time to time, and whenever Redis was away, with those that have.
+        moved: Called from time to time, whenever Redis was away, and before `state` returns, with those that have.
     """
 
     def __init__(self, link: Link, seal: Seal, bounds: Bounds, followed: Followed, moved: Moved) -> None:
@@ -157,9 +157,8 @@ class RedisStore:
         found = self._looking.get(int(number))
         for channel, epoch, top, floor in zip(*(iter(parts),) * 4, strict=False):
             state = State(epoch.decode(), int(top), int(floor))
-            if found is None:
-                self._moved(channel.decode(), Position(state.top, state.epoch))
-            elif not found.done():
+            self._moved(channel.decode(), Position(state.top, state.epoch))
+            if found is not None and not found.done():
                 found.set_result(state)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Part]) -> Reply:
