@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from cryptography import x509
@@ -88,6 +89,9 @@ def test_files_that_others_can_read_or_change(invoke: Invoke, tmp_path: Path) ->
     (folder / "jackfield_plugins__demo__token").write_text("x", encoding="utf-8")
     result = invoke("doctor", "--json", env={"JACKFIELD_SECRETS_DIR": "secrets"})
     assert found(result)["secrets"]["what"] == "everybody can read jackfield_plugins__demo__token in secrets"
+    file.write_text(plain, encoding="utf-8")
+    result = invoke("doctor", "--json", env={"JACKFIELD_SECRETS_DIR": "secrets"})
+    assert found(result)["configuration"]["status"] == "ok"  # the secret is not in it
 
 
 def write_certificate(file: Path, begin: timedelta, end: timedelta) -> None:
@@ -167,6 +171,22 @@ def test_who_has_the_port(invoke: Invoke, server: Server, tmp_path: Path) -> Non
     result = invoke("doctor", "--json", env={"JACKFIELD_SERVER__UNIX": "socket"})
     assert found(result)["address"]["what"] == "socket is free"
     assert not (tmp_path / "socket").exists()
+
+
+def test_why_the_server_here_is_not_ready(invoke: Invoke, tmp_path: Path) -> None:
+    """What /readyz?verbose says, for whoever looks here first."""
+    with serving(tmp_path, config='[plugins]\nrequired = ["demo"]\n') as server:
+        env = {"JACKFIELD_SERVER__PORT": server.url.rpartition(":")[2]}
+        result = invoke("doctor", "--json", env=env)
+        assert (result.status, "ready" in found(result)) == (0, False)
+        invoke("plugins", "quarantine", "demo", "--reason", "the disk is full", env=env)
+        result = invoke("doctor", "--json", env=env)
+        assert result.status == 1
+        assert found(result)["ready"] == {
+            "status": "fault",
+            "what": "plugin/demo failed: it is quarantined: the disk is full",
+            "todo": "end what it names; the server is ready again by itself",
+        }
 
 
 # ------------------------------------------------------------------- a server, and what stands before it
@@ -301,6 +321,16 @@ def test_where_no_server_is(invoke: Invoke, closed_port: int, tmp_path: Path) ->
     assert found(result)["server"]["what"].endswith(
         "/nowhere: status 404, Nothing here: connect with a Socket.IO client"
     )
+
+
+def test_a_server_that_takes_no_clients(invoke: Invoke, tmp_path: Path) -> None:
+    """Nor does a proxy without a server: nothing is wrong with the address."""
+    with serving(tmp_path, config="[limits]\nconnections = 1\n") as server:
+        with urlopen(f"{server.url}/socket.io/?EIO=4&transport=polling"):
+            result = invoke("doctor", "--url", server.url, "--json")
+        told = found(result)["server"]
+        assert told["what"].startswith(f"no server takes clients behind {server.url}/socket.io: status 503")
+        assert told["todo"].startswith("see /readyz?verbose of each server")
 
 
 def test_without_a_client_nothing_can_be_looked_at_from_outside(shell: Shell, server: Server, unloadable: Hide) -> None:

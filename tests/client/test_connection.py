@@ -73,6 +73,18 @@ async def test_what_is_no_server_is_an_error(probed: Server) -> None:
     )
 
 
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_server_that_takes_no_clients_now_is_one(tmp_path: Path, transport: str) -> None:
+    """As a proxy says that has no server to ask: nothing is wrong with the address."""
+    with serving(tmp_path, config="[limits]\nconnections = 1") as server:
+        async with connect(server.url):
+            with pytest.raises(
+                ConnectError, match=r"^unavailable: no server takes clients at http\S+/socket\.io now \(.*503"
+            ):
+                async with connect(server.url, transports=[transport]):
+                    pass
+
+
 async def test_a_server_that_says_nothing_is_not_waited_for() -> None:
     """It has the time that the caller gives it."""
     writers: list[asyncio.StreamWriter] = []

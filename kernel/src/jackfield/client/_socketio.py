@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,6 +19,8 @@ from jackfield.client._token import fresh
 
 _TOO_LARGE: Final = 1009
 """The code with which a websocket is closed whose message was too large."""
+_NOBODY: Final = re.compile(r"(?:^|status code )50[234]\b")
+"""The status with which a proxy says that it has no server to ask, and a server that it takes no clients now."""
 
 
 class SocketIO:
@@ -110,6 +113,8 @@ async def open_link(place: Place, hear: Hear) -> Link:
                     f"TLS with {place.url} failed ({reason})",
                     "if the server there has no TLS, its address begins with http://",
                 ) from None
+    if _NOBODY.search(reason):
+        raise ConnectError(f"no server takes clients at {place.url}{place.path} now ({reason})")
     raise ConnectError(f"what answers at {place.url}{place.path} is no jackfield server ({reason})")
 
 

@@ -6,12 +6,15 @@ import asyncio
 import os
 import resource
 import stat
+import tomllib
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from jackfield._cli import secrecy
 from jackfield._cli.diagnosis import certificates
@@ -87,7 +90,7 @@ def configuration(settings: Settings) -> Iterator[Finding]:
         mode = file.stat().st_mode
         if mode & stat.S_IWOTH:
             yield fault("configuration", f"everybody on this machine can change {file}", f"chmod o-w {file}")
-        elif mode & stat.S_IROTH and _holds_secrets(settings):
+        elif mode & stat.S_IROTH and _holds_secrets(file):
             yield warning("configuration", f"{file} holds secrets, and everybody can read it", f"chmod o-r {file}")
         else:
             yield ok("configuration", str(file))
@@ -138,6 +141,7 @@ def address(settings: Settings, place: Callable[[Target, ServerSettings], Place]
         who = asyncio.run(_who(at))
         if who is not None:
             yield ok("address", f"{who} serves at {at.url} already")
+            yield from _unready(at)
         else:
             yield fault("address", error.faults[0], "stop what listens there, or set server.host and server.port")
         return
@@ -177,10 +181,24 @@ def _broken(name: str) -> str | None:
     return None
 
 
-def _holds_secrets(settings: Settings) -> bool:
-    tables = {**settings.model_dump(mode="json"), "plugins": settings.plugins.tables}
-    tables["server"] = {key: value for key, value in tables["server"].items() if key != "tls_key"}
+def _holds_secrets(file: Path) -> bool:
+    tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    tables["server"] = {key: value for key, value in tables.get("server", {}).items() if key != "tls_key"}
     return bool(secrecy.masked(tables, {}) != tables)
+
+
+def _unready(at: Place) -> Iterator[Finding]:
+    """Say why a server of ours that runs on this machine is not ready, if it is not."""
+    try:
+        with urlopen(f"{at.url}/readyz?verbose", timeout=_ANSWER_LIMIT):  # noqa: S310 - our own address
+            return
+    except HTTPError as error:
+        told = error.read().decode(errors="replace")
+    except OSError:  # such as a certificate for another name
+        return
+    for line in told.splitlines():
+        if line.startswith("[-]"):
+            yield fault("ready", line.removeprefix("[-]"), "end what it names; the server is ready again by itself")
 
 
 def _public(file: Path) -> bool:

@@ -18,6 +18,9 @@ _SMALL: Final = 1000
 _SPOOFED: Final = "192.0.2.77"
 """An address that nobody has (RFC 5737)."""
 
+_NOBODY: Final = ("status 502", "status 503", "status 504")
+"""What a proxy says without a server to ask, and a server that takes no clients."""
+
 _UPGRADE: Final = (
     "pass the headers Upgrade and Connection on; in nginx: proxy_http_version 1.1; proxy_set_header Upgrade "
     '$http_upgrade; proxy_set_header Connection "upgrade"'
@@ -37,6 +40,11 @@ async def examine(at: Place) -> list[Finding]:
         terms = await opened(at)
     except Lost as error:
         websocket = await _websocket(at)
+        if websocket.status == "fault" and str(error).startswith(_NOBODY):
+            what = f"no server takes clients behind {at.url}{at.path}: {error}"
+            return [
+                fault("server", what, "see /readyz?verbose of each server, and whether the proxy has their addresses")
+            ]
         if websocket.status == "fault":
             return [fault("server", f"no Socket.IO server answers at {at.url}{at.path}: {error}", "see the address")]
         return [ok("polling", f"none ({error})"), websocket, *await _let_in(at, Websocket)]
