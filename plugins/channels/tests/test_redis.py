@@ -316,6 +316,17 @@ async def test_a_redis_that_refuses_is_told_of_once(make: Any, client: Redis, ca
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 
 
+async def test_who_does_not_publish_is_told_nothing_of_ids(make: Any, redis: RedisServer) -> None:
+    """It can ask again, whatever has become of its question."""
+    node = await make()
+    redis.pause()
+    try:
+        answers = await asyncio.gather(node.store.read("a", 0, 1), node.store.state("a"), return_exceptions=True)
+    finally:
+        redis.resume()
+    assert [str(answer) for answer in answers] == ["unavailable: The channel cannot be read or written now."] * 2
+
+
 async def test_a_redis_that_refuses_some_is_told_of_once_too(
     make: Any, client: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:

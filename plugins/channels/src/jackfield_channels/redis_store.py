@@ -35,6 +35,7 @@ log: Final = logging.getLogger(__name__)
 NEWS: Final = "news"
 """The topic of publications."""
 _UNUSABLE: Final = "The channel cannot be read or written now."
+_UNKNOWN: Final = "It is not known whether that was done: the channel cannot be used now. Try again with the same id."
 _RETRY: Final = 1000
 """Milliseconds after which Redis may be there again."""
 
@@ -99,8 +100,8 @@ class RedisStore:
         try:
             await self.run(LOOK, *self._look({channel: None}, number))
             return await found
-        except Away as away:
-            raise _unavailable(away) from None
+        except Away:
+            raise _unavailable() from None
         finally:
             del self._looking[number]
 
@@ -170,12 +171,12 @@ class RedisStore:
         try:
             reply = await self._link.run(script, keys, arguments)
         except Away as away:
-            raise _unavailable(away) from None
+            raise _unavailable(_UNKNOWN if away.sent and script is APPEND else _UNUSABLE) from None
         except ResponseError as error:
             if not self._refused:
                 log.warning("Redis does not do what it is to do with channels: %s", error)
             self._refused[script] = str(error)
-            raise CallError(Code.UNAVAILABLE, _UNUSABLE, retry_after=_RETRY) from None
+            raise _unavailable() from None
         self._refused.pop(script, None)  # that of another one stands: a full Redis still reads
         return reply
 
@@ -241,8 +242,5 @@ def _seen(found: asyncio.Future[State]) -> None:
         found.exception()
 
 
-def _unavailable(away: Away) -> CallError:
-    message = _UNUSABLE
-    if away.sent:
-        message = "It is not known whether that was done: the channel cannot be used now. Try again with the same id."
+def _unavailable(message: str = _UNUSABLE) -> CallError:
     return CallError(Code.UNAVAILABLE, message, retry_after=_RETRY)
