@@ -319,6 +319,7 @@ async def test_a_redis_that_refuses_is_told_of_once(make: Any, client: Redis, ca
 async def test_who_does_not_publish_is_told_nothing_of_ids(make: Any, redis: RedisServer) -> None:
     """It can ask again, whatever has become of its question."""
     node = await make()
+    await node.heard()
     redis.pause()
     try:
         answers = await asyncio.gather(node.store.read("a", 0, 1), node.store.state("a"), return_exceptions=True)
