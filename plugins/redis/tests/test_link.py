@@ -76,6 +76,14 @@ async def test_it_asks_runs_tells_and_hears(redis: RedisServer) -> None:
         await link.ask("PING")
 
 
+async def test_47_a_link_that_has_much_to_do_is_none_that_is_away(redis: RedisServer) -> None:
+    """However long that takes: each of these keeps Redis busy for more than a millisecond."""
+    busy = "local n = 0 for i = 1, 200000 do n = n + i end return 1"
+    async with linked(redis) as (link, diary):
+        assert await asyncio.gather(*(link.tell("EVAL", busy, 0) for _ in range(3000))) == [1] * 3000
+        assert (diary.begun, diary.losses) == (1, 0)
+
+
 async def test_47_an_event_loop_that_is_held_up_loses_nothing(redis: RedisServer) -> None:
     """What comes meanwhile is heard afterwards, and Redis is not taken for away."""
     async with linked(redis) as (link, diary):

@@ -166,14 +166,7 @@ class Link:
             Away: Redis cannot be used.
             ResponseError: It does not like the command.
         """
-        asked = _Asked(command)
-        asked.reply.add_done_callback(_seen)
-        if self._connected:
-            self._asked.append(asked)
-            self._news.set()
-        else:
-            asked.reply.set_exception(Away(self.trouble or "it is not ready", sent=False))
-        return asked.reply
+        return self._tell(command, len(self._asked))
 
     async def run(self, script: Script, keys: Sequence[Part], arguments: Sequence[Part]) -> Reply:
         """Return what a script returns.
@@ -186,6 +179,20 @@ class Link:
             return await self.ask("EVALSHA", script.name, len(keys), *keys, *arguments)
         except NoScriptError:  # so it has not run
             return await self.ask("EVAL", script.text, len(keys), *keys, *arguments)
+
+    def _tell(self, command: Sequence[Part], place: int) -> asyncio.Future[Reply]:
+        asked = _Asked(command)
+        asked.reply.add_done_callback(_seen)
+        if self._connected:
+            self._asked.insert(place, asked)
+            self._news.set()
+        else:
+            asked.reply.set_exception(Away(self.trouble or "it is not ready", sent=False))
+        return asked.reply
+
+    def _beat(self) -> asyncio.Future[Reply]:
+        """Let the heart beat, before all that waits: where much does, Redis is there all the same."""
+        return self._tell(("PUBLISH", self.own, b""), 0)
 
     async def _keep(self) -> None:
         retry = _FIRST_RETRY
@@ -228,7 +235,7 @@ class Link:
         async with asyncio.timeout(DEADLINE):
             await subscribed.wait()
         self._connected = True
-        await self.tell("PUBLISH", self.own, b"")  # Redis may not let us, which is to be known before anything is done
+        await self._beat()  # Redis may not let us, which is to be known before anything is done
         await self._listener.began()
         if self.trouble is not None:
             log.info("%s: Redis is there", self._purpose)
@@ -238,7 +245,7 @@ class Link:
         # The beats are counted, not the time: an event loop that was held up has not read what came meanwhile.
         while missed < DEADLINE / _BEAT:
             self._alive = False
-            beat = self.tell("PUBLISH", self.own, b"")
+            beat = self._beat()
             await asyncio.sleep(_BEAT)
             if beat.done():
                 beat.result()
