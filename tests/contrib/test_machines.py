@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from jackfield.client import connect
-from tests.contrib.proxies import Proxy, address_of, is_up, node, program, proxying, visitor
+from tests.contrib.proxies import CONTRIB, Proxy, address_of, is_up, node, program, proxying, visitor
 from tests.hardening.fronts import poll
 from tests.support.client import Client, connected
 from tests.support.redis import RedisServer, need_redis, redis_server
-from tests.support.server import Server
+from tests.support.server import Server, serving
 from tests.support.waiting import eventually
 
 WHERE = "api.where.here"
@@ -33,6 +35,28 @@ match = "orders.*"
 history = 1000
 publish = true
 presence = true
+"""
+
+
+ACL_CONFIG = """
+[plugins.redis]
+url = "{url}"
+required = true
+
+[plugins.channels]
+store = "redis"
+redis_url = "{url}"
+rules = [{{ match = "*", publish = true, presence = true, history = 10 }}]
+
+[plugins.kv]
+redis_url = "{url}"
+
+[plugins.idempotency]
+redis_url = "{url}"
+
+[plugins.ratelimit]
+redis_url = "{url}"
+rules = [{{ functions = "*", rate = 50, burst = 100 }}]
 """
 
 
@@ -148,3 +172,26 @@ async def test_redis_goes_and_comes_back(
         await eventually(heard)
         assert (await client.next("missed"))["missed"] is None  # this Redis has lost everything
     await eventually(lambda: answers(proxy.url, 200))
+
+
+async def test_the_user_of_redis_that_the_page_shows_may_do_all_that_is_needed(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    """No plugin asks Redis for anything that this user may not."""
+    page = (CONTRIB.parent / "docs/deployment.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ACL SETUSER jackfield .*$", page, re.MULTILINE)
+    with Redis.from_url(redis.url) as admin:
+        admin.execute_command(*line.split())
+        config = ACL_CONFIG.format(url=redis.url.replace("//:password@", "//jackfield:password@"))
+        with serving(tmp_path / "acl", config=config) as server:
+            async with connect(server.url) as client, client.subscribe("a") as publications:
+                await client.call("api.channels.publish", {"channel": "a", "data": 1})
+                assert (await anext(aiter(publications))).data == 1
+                assert (await client.call("api.channels.presence", {"channel": "a"}))["count"] == 1
+                await client.call("api.kv.set", {"key": "a", "value": 1})
+                assert (await client.call("api.kv.get", {"key": "a"}))["value"] == 1
+                meta = {"idempotency-key": "0f8fad5b-d9cb-469f-a165-70867728950e"}
+                for _ in range(2):
+                    assert await client.call("api.services.test.add", {"a": 1, "b": 2}, meta=meta) == {"sum": 3}
+            assert "permission" not in server.log
+        assert admin.execute_command("ACL", "LOG") == []
