@@ -29,7 +29,7 @@ class RedisEngine:
         followed: Which channels have subscribers here.
         moved: Called with how far these are.
         changed: Called when somebody comes or goes.
-        interrupted: Called when Redis is there again, and something may have been published meanwhile.
+        interrupted: Called when Redis is there, and something may have been published until then.
 
     Attributes:
         store: The store; opening and closing it opens and closes all.
@@ -58,7 +58,6 @@ class RedisEngine:
             link.own: self.store.answered,
         }
         self._interrupted = interrupted
-        self._new = True
         self._quiet_until = 0.0
 
     @property
@@ -68,9 +67,7 @@ class RedisEngine:
 
     async def began(self) -> None:
         """Find out what has happened meanwhile."""
-        if not self._new:
-            self._interrupted()
-        self._new = False
+        self._interrupted()
         await self.store.began()
         await self.presence.began()
 

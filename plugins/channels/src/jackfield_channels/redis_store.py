@@ -195,9 +195,9 @@ class RedisStore:
 
     async def _write(self, orders: Sequence[Order]) -> Sequence[Outcome]:
         keys = [self._link.name(NEWS)]
-        arguments: list[Part] = [int(self._bounds.dedup * 1000), new_epoch()]
+        arguments: list[Part] = [_milliseconds(self._bounds.dedup), new_epoch()]
         for order in orders:
-            keep, ttl = order.keep, int(order.keep.ttl * 1000)
+            keep, ttl = order.keep, _milliseconds(order.keep.ttl)
             body = self._seal.close(join([order.data.text, *order.data.buffers]), order.channel.encode())
             named = order.id is not None
             keys += [*self._keys(order.channel), self._link.name("id", f"{order.channel} {order.id}")]
@@ -233,7 +233,12 @@ class RedisStore:
 
     @property
     def _remember(self) -> int:
-        return int(self._bounds.remember * 1000)
+        return _milliseconds(self._bounds.remember)
+
+
+def _milliseconds(seconds: float) -> int:
+    """Return what Redis takes, which is no 0."""
+    return max(int(seconds * 1000), 1)
 
 
 def _seen(found: asyncio.Future[State]) -> None:
