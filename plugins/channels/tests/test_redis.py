@@ -135,6 +135,16 @@ async def test_many_read_what_is_large(make: Any, client: Redis, size: int, read
     assert node.store.trouble() is None
 
 
+async def test_a_channel_that_has_subscribers_is_known_on(make: Any, client: Redis) -> None:
+    """From one look to the next, however short the time is after which others are forgotten."""
+    node = await make(remember=1)
+    node.followed["a"] = at = await node.put(keep=Keep(0, 1))
+    for _ in range(2):
+        age(client, 30)
+        await node.store.sweep()
+    assert await node.put() == Position(2, at.epoch)
+
+
 async def test_no_time_is_too_short(make: Any) -> None:
     """For ids and history, as the settings allow it."""
     node = await make(dedup=0.0001)

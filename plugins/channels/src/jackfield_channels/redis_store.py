@@ -39,6 +39,8 @@ _UNKNOWN: Final = "It is not known whether that was done: the channel cannot be 
 _RETRY: Final = 1000
 """Milliseconds after which Redis may be there again."""
 
+_REMEMBER: Final = 60.0
+"""Seconds that a channel is known at the least: much longer than from one `sweep` to the next, which keeps it known."""
 _READS: Final = 2
 """Histories that are read at once: more would keep Redis from everything else, and be too late all together."""
 
@@ -233,7 +235,7 @@ class RedisStore:
 
     @property
     def _remember(self) -> int:
-        return _milliseconds(self._bounds.remember)
+        return _milliseconds(max(self._bounds.remember, _REMEMBER))
 
 
 def _milliseconds(seconds: float) -> int:
