@@ -106,11 +106,11 @@ async def test_all_servers_are_told_in_one_order(make: Any) -> None:
 async def test_what_is_large_is_told_too(make: Any) -> None:
     """Publications of many megabytes, some at once."""
     one, other = await make(max_data=16 * 2**20), await make()
-    data = Json(b'{"_placeholder":true,"num":0}', (bytes(8 * 2**20),))
-    for _ in range(3):
-        await one.store.append("a", data, TEN, None)
+    data = Json(b'{"_placeholder":true,"num":0}', (bytes(15 * 2**20),))
+    await asyncio.gather(*(one.store.append("a", data, TEN, None) for _ in range(4)))
     await other.heard()
-    assert [at.data for at in other.told] == [data] * 3
+    assert [at.data for at in other.told] == [data] * 4
+    assert (one.interruptions, other.interruptions) == (1, 1)
 
 
 @pytest.mark.parametrize(

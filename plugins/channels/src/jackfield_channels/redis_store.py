@@ -25,6 +25,7 @@ from jackfield_channels.store import (
     Told,
     join,
     new_epoch,
+    size_of,
     split,
 )
 from jackfield_channels.together import Order, Outcome, Together
@@ -205,6 +206,10 @@ class RedisStore:
             keys += [*self._keys(order.channel), self._link.name("id", f"{order.channel} {order.id}")]
             arguments += [order.channel, body, keep.size, ttl, self._remember + (ttl if keep.size else 0), int(named)]
         reply = await self.run(APPEND, keys, arguments)
+        if sum(size_of(order.data) for order in orders) > PORTION:
+            # Redis cuts off who is too far behind, so this is to be heard before there is more of it.
+            with suppress(CallError):
+                await self.state(orders[0].channel)
         return [Position(int(offset), epoch.decode()) for epoch, offset in zip(reply[::2], reply[1::2], strict=True)]
 
     async def _read(self, channel: str, first: int, limit: int, *, back: bool) -> Page:
