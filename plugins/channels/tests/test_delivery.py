@@ -185,6 +185,20 @@ async def test_patterns(jackfield_kernel):
     assert await heard(one, 1) == [("orders.9", 9)]
 
 
+async def test_a_pattern_a_second_time_has_no_gap(jackfield_settings):
+    """Nothing says where it begins, so nothing may be missing."""
+    insider = Insider()
+    neighbours = {"slowly": Slowly(), "insider": insider}
+    async with serve("channels", settings=jackfield_settings, neighbours=neighbours) as kernel:
+        client = await kernel.connect()
+        await subscribe(client, "*")
+        again = asyncio.create_task(subscribe(client, "*"))
+        for number in range(50):
+            await insider.kernel.publish("open.a", number)
+        await again
+        assert await data(client, 50) == list(range(50))
+
+
 async def test_a_plugin_publishes_through_the_kernel(jackfield_settings):
     """To whichever channel, whatever the rules say of clients; its mistakes are told like anybody's."""
     insider = Insider()

@@ -154,17 +154,16 @@ class Hub:
         return Joined(subscription, top, recovered=True, replayed=top.offset - since.offset)
 
     def subscribe_all(self, client: Client, pattern: str) -> Patterned:
-        """Subscribe a client to a pattern.
+        """Subscribe a client to a pattern; a second time the first one goes on.
 
         Raises:
             CallError: `resource_exhausted`: this client has too many subscriptions.
         """
         self._check_room(client, pattern)
         own = self._own.setdefault(client.id, {})
-        if (before := own.get(pattern)) is not None:
-            before.drop()
-        subscription = Patterned(client, pattern, self._patterns)
-        own[pattern] = subscription
+        subscription = own.get(pattern)
+        if not isinstance(subscription, Patterned):
+            subscription = own[pattern] = Patterned(client, pattern, self._patterns)
         return subscription
 
     async def unsubscribe(self, client: str, name: str) -> None:
