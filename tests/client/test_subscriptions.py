@@ -148,6 +148,20 @@ async def test_what_is_lost_is_said_once(kernel, publisher, channel):
         assert await take(publications, 1) == [5]
 
 
+async def test_another_epoch_is_said(kernel, publisher):
+    """There nobody knows what is missing, and the offset says nothing of what was before."""
+    client = await kernel.connect()
+    async with client.subscribe("open.a") as publications:
+        await publisher.publish("open.a", 1)
+        assert await take(publications, 1) == [1]
+        await kernel.kernel.emit("channel", {"channel": "open.a", "offset": 1, "epoch": "another", "data": 2})
+        with pytest.raises(
+            CallError, match=r"^data_loss: .* may be missing and cannot be had, for it has another epoch: "
+        ):
+            await take(publications, 1)
+        assert await take(publications, 1) == [2]
+
+
 async def test_who_was_skipped_is_told(kernel, publisher):
     """As the server says it."""
     client, quick = await kernel.connect(), await kernel.connect()

@@ -211,6 +211,7 @@ async def test_46_a_killed_redis_that_has_lost_something_is_told(cluster: Cluste
         assert judge(crowd.sent, crowd.acknowledged, crowd.sessions) == []
         assert [one.count for one in missed(crowd)] == [None] * len(crowd.followers)
         assert 0 < len(new) < len(crowd.acknowledged)
+    assert any("Redis has lost what it had of " in host.log for host in cluster.hosts)
 
 
 async def test_46_a_server_starts_without_redis(cluster: Cluster) -> None:

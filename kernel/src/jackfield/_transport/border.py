@@ -114,7 +114,7 @@ class Border(AsyncServer):  # type: ignore[misc]  # python-socketio is untyped
         try:
             await self.manager.emit(event, payload.value(), NAMESPACE, room=room, volatile=volatile)
         except Exception:
-            self.logger.exception("the client manager failed to pass an event on")
+            self.logger.exception("an event may not have reached the clients of other servers")
             raise CallError(
                 Code.UNAVAILABLE, "The event may not have reached the clients of other servers; try again later."
             ) from None

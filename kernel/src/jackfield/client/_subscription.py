@@ -176,11 +176,13 @@ class Subscription(AsyncIterator[Publication]):
         return known is not None and argument["epoch"] == known.epoch and argument["offset"] == known.offset + 1
 
     def _lose(self, now: Position) -> None:
-        error = CallError(
-            Code.DATA_LOSS,
-            f"Publications of {self._channel!r} up to {now.offset} are missing and cannot be had:"
-            " read the state of things anew, and iterate further.",
-        )
+        known = self._known
+        if known is not None and known.epoch == now.epoch:
+            what = f"up to {now.offset} are missing and cannot be had"
+        else:
+            what = "may be missing and cannot be had, for it has another epoch"
+        todo = "read the state of things anew, and iterate further."
+        error = CallError(Code.DATA_LOSS, f"Publications of {self._channel!r} {what}: {todo}")
         self._ready.append((now, error))
         self._known = now
         self._changed.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -23,6 +24,9 @@ log: Final = logging.getLogger(__name__)
 
 _SWEEP: Final = 5.0
 """Seconds between two looks for what is too old; it is gone for callers as soon as its time is over."""
+
+_QUIET: Final = 60.0
+"""Seconds between two lines in the log about channels that have another epoch."""
 
 _AnySubscription: TypeAlias = Subscription | Patterned
 
@@ -65,6 +69,7 @@ class Hub:
         self._brief: Store
         self._kept: Store
         self._presence: Presence
+        self._quiet_until = 0.0
         self._refused: Callable[[], int] = lambda: 0
         self._choose()
         self._sweeping: asyncio.Task[None]
@@ -260,8 +265,17 @@ class Hub:
 
     def _moved(self, name: str, position: Position) -> None:
         channel = self._channels.get(name)
-        if channel is not None and channel.position is not None:
-            channel.know(position)
+        if channel is None or channel.position is None:
+            return
+        now = time.monotonic()
+        if channel.position.epoch != position.epoch and now >= self._quiet_until:
+            self._quiet_until = now + _QUIET
+            log.warning(
+                "Redis has lost what it had of %s and maybe of others, or went back to an older copy: "
+                "they have another epoch, which their subscribers are told",
+                name,
+            )
+        channel.know(position)
 
     def _changed(self, name: str, change: Change, member: Member) -> None:
         channel = self._channels.get(name)
