@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from jackfield.testing import serve
 from jackfield_redis import check_url, open_redis
 from jackfield_redis.settings import RedisSettings
 from plugins.redis.tests.nodes import Node, nodes, received, two, well
@@ -183,3 +184,15 @@ async def test_nodes_of_a_cluster(tmp_path: Path) -> None:
             await eventually(is_one)
         async with two(servers[0].url, servers[1].url) as pair:
             await are_one(*pair)
+
+
+async def test_workers_without_an_address_are_told_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever has installed it wants them to be one; a single process is."""
+    text = "events and rooms reach one of the 2 workers alone: plugins.redis.url is not set"
+    async with serve("redis"):
+        assert "plugins.redis.url" not in caplog.text
+    monkeypatch.setenv("JACKFIELD_WORKERS", "2")
+    async with serve("redis"):
+        assert text in caplog.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +12,10 @@ from jackfield_redis.settings import RedisSettings
 
 if TYPE_CHECKING:
     from jackfield_redis.manager import RedisManager
+
+_WORKERS: Final = "JACKFIELD_WORKERS"
+"""The variable that tells how many processes of `jackfield serve --workers` there are."""
+log: Final = logging.getLogger(__name__)
 
 _STRANGE: Final = "a server has other plugins.redis.keys, or somebody else publishes there; see the log"
 
@@ -33,6 +39,8 @@ def jackfield_abstain(settings: RedisSettings) -> Collection[str]:
 async def jackfield_startup(kernel: Kernel, settings: RedisSettings) -> None:
     """Look for Redis, and go on looking where it is not there."""
     if settings.url is None:
+        if (workers := int(os.environ.get(_WORKERS, "1"))) > 1:
+            log.warning("events and rooms reach one of the %d workers alone: plugins.redis.url is not set", workers)
         return
     from jackfield_redis.manager import RedisManager  # noqa: PLC0415 - who only looks at plugins need not wait for it
 
