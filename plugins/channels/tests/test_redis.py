@@ -369,8 +369,9 @@ async def test_a_redis_that_refuses_some_is_told_of_once_too(
     client.config_set("maxmemory", 1)
     try:
         for _ in range(3):
-            with pytest.raises(CallError):
-                await node.put()
+            for keep in (TEN, Keep(0, 60)):
+                with pytest.raises(CallError):
+                    await node.put(keep=keep)
             assert await node.kept() == (0, [1])
             assert "maxmemory" in str(node.store.trouble())
         with pytest.raises(CallError):

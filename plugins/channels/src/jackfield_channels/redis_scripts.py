@@ -72,14 +72,13 @@ for place = 0, (#KEYS - 1) / 3 - 1 do
         top = string.match(before, '%d+$')
     else
         top = decimal(top + 1)
-        if size == '0' then
-            redis.call('DEL', log)
-        else
+        if size ~= '0' then
             redis.call('XADD', log, 'MAXLEN', size, top .. '-0', 'expires', decimal(now + ttl), 'body', body)
             redis.call('PEXPIRE', log, ttl)
         end
         redis.call('HSET', meta, 'top', top)  -- now, so that what is refused has no offset
         redis.call('PEXPIRE', meta, life)
+        if size == '0' then redis.call('DEL', log) end  -- or a full Redis lets the rest pass
         if named == '1' then redis.call('SET', id, epoch .. ' ' .. top, 'PX', dedup) end
         news[#news + 1] = part(channel) .. part(epoch) .. part(top) .. part(body)
     end
