@@ -209,9 +209,8 @@ async def test_calls_inside_others_do_not_wait_for_those(client: Client) -> None
 async def test_36_what_is_hard_to_unpack_is_no_fault_of_a_plugin(tmp_path: Path) -> None:
     """Neither one call that takes long, nor many of which each takes a part of what holds the loop for too long."""
     plugins = write_plugin(tmp_path / "p", "victim", VICTIM, namespaces=["api.victim"])
-    config = (
-        f"{CONFIG}\n[watchdog]\nthreshold = 0.05\n[limits]\nmessage_size = 16_000_000\nunpacked_size = 16_000_000\n"
-    )
+    config = CONFIG.replace("[quarantine]", "[quarantine]\nblocked = 0.1")
+    config += "[watchdog]\nthreshold = 0.05\n[limits]\nmessage_size = 16_000_000\nunpacked_size = 16_000_000\n"
     heavy = gzip.compress(msgpack.packb([[number] for number in range(200_000)]))  # which is no number
     with serving(tmp_path / "s", path=[plugins], config=config) as server:
         async with connected(server.url, "websocket") as client:
@@ -220,4 +219,3 @@ async def test_36_what_is_hard_to_unpack_is_no_fault_of_a_plugin(tmp_path: Path)
             assert {answer["error"]["code"] for answer in answers} == {"invalid_argument"}
             assert await state(client) == "started"
         assert "plugin victim is quarantined" not in server.log
-        assert "the event loop is late" in server.log
