@@ -47,9 +47,11 @@ class Gateway:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve a connection."""
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await self._request(reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await self._request(reader, writer)
+        finally:  # also when the proxy ends in the middle of it
+            writer.close()
 
     async def _request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         faults = self._faults

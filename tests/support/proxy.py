@@ -52,10 +52,11 @@ class Proxy:
 
     async def close(self) -> None:
         """End everything."""
-        self.cut()
+        self.open = False
         self.go_on()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._tasks:  # some may only now have reached the server
+            self.cut()
+            await asyncio.wait(self._tasks, timeout=0.1)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self.open:
