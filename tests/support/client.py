@@ -58,8 +58,10 @@ async def connected(
     """
     sio = socketio.AsyncClient(reconnection=False, http_session=http_session)
     client = Client(sio)
-    await sio.connect(url, transports=list(transports) or None, **options)
     try:
+        await sio.connect(url, transports=list(transports) or None, **options)
         yield client
     finally:
         await sio.disconnect()
+        if http_session is None and sio.eio.http is not None:  # python-engineio leaves it open where nobody was reached
+            await sio.eio.http.close()
